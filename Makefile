@@ -1,0 +1,58 @@
+# Dayfly's tasks. `make run` and `make test` need Python 3.11+ and make, and set up everything else themselves.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+# All of the machine's cores; `make test JOBS=1` runs in one process.
+JOBS ?= auto
+
+.PHONY: help install run test lint format interop bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The lock names every distribution with its hashes, so what is installed is what was tested.
+.venv/core: requirements/core.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dayfly needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/core.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/core requirements/dev.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+install: .venv/dev ## Make .venv with Dayfly and its development tools
+
+run: .venv/core ## Start a private instance for development on http://127.0.0.1:5555
+	$(BIN)/dayfly dev
+
+test: .venv/dev ## Run the tests
+	$(BIN)/pytest -n $(JOBS) -q
+
+lint: .venv/dev ## Check style, types, layers and the files under deploy/
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint deploy/Dockerfile
+
+format: .venv/dev ## Put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+interop: .venv/dev ## Drive a live Dayfly with real clients, a real log and a real identity provider
+	tests/e2e/install-tools
+	$(BIN)/pytest -q tests/e2e --timeout 600
+
+bench: .venv/dev ## Measure CPU per certificate against the floor of its cryptography
+	$(BIN)/python -m tests.bench
+
+lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
+	$(BIN)/pip install --disable-pip-version-check --quiet uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --group build -o requirements/core.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --group build --group dev -c requirements/core.lock -o requirements/dev.lock
+
+clean: ## Remove .venv and what the tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
