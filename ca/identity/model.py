@@ -51,6 +51,16 @@ class Extension(IntEnum):
         """Whether the value is bare UTF-8 in the OCTET STRING; from ISSUER_V2 on it is a DER UTF8String."""
         return self < Extension.ISSUER_V2
 
+    @property
+    def config_key(self) -> str:
+        """The key of its template in a YAML configuration: `build-signer-uri`."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def go_name(self) -> str:
+        """The key of its template in a JSON configuration, and its name in Fulcio's errors: `BuildSignerURI`."""
+        return "".join(word if word in {"URI", "SHA"} else word.capitalize() for word in self.name.split("_"))
+
 
 @dataclass(frozen=True, slots=True)
 class EmailName:
