@@ -46,7 +46,7 @@ class Algorithm:
     hash: Hash
 
 
-ALGORITHMS = (
+_DEFAULTS = (
     Algorithm("ecdsa-sha2-256-nistp256", KeyKind.P256, Hash.SHA256),
     Algorithm("ecdsa-sha2-384-nistp384", KeyKind.P384, Hash.SHA384),
     Algorithm("ecdsa-sha2-512-nistp521", KeyKind.P521, Hash.SHA512),
@@ -54,20 +54,24 @@ ALGORITHMS = (
     Algorithm("rsa-sign-pkcs1-3072-sha256", KeyKind.RSA3072, Hash.SHA256),
     Algorithm("rsa-sign-pkcs1-4096-sha256", KeyKind.RSA4096, Hash.SHA256),
     Algorithm("ed25519", KeyKind.ED25519, Hash.NONE),
-    Algorithm("ecdsa-sha2-256-nistp384", KeyKind.P384, Hash.SHA256),
-    Algorithm("ecdsa-sha2-256-nistp521", KeyKind.P521, Hash.SHA256),
-    Algorithm("rsa-sign-pss-2048-sha256", KeyKind.RSA2048, Hash.SHA256),
-    Algorithm("rsa-sign-pss-3072-sha256", KeyKind.RSA3072, Hash.SHA256),
-    Algorithm("rsa-sign-pss-4096-sha256", KeyKind.RSA4096, Hash.SHA256),
 )
-"""Where a key and a hash have two names, the first is what a request in fact uses: PKCS#1 v1.5, never PSS."""
 
-DEFAULT_ALGORITHMS = tuple(algorithm.name for algorithm in ALGORITHMS[:7])
-"""What clients may use if the configuration does not say; also the hash each kind signs its challenge with."""
+DEFAULT_ALGORITHMS = tuple(algorithm.name for algorithm in _DEFAULTS)
+"""What clients may use if the configuration does not say."""
 
-DEFAULT_BY_KIND = {algorithm.kind: algorithm for algorithm in ALGORITHMS[:7]}
+DEFAULT_BY_KIND = {algorithm.kind: algorithm for algorithm in _DEFAULTS}
+"""How a key of each kind signs a challenge."""
 
-_NAMES = {(algorithm.kind, algorithm.hash): algorithm.name for algorithm in reversed(ALGORITHMS)}
+ALGORITHMS = {
+    algorithm.name: algorithm
+    for algorithm in (
+        *_DEFAULTS,
+        # Only a certificate request can be signed with these two: a challenge takes the kind's default.
+        Algorithm("ecdsa-sha2-256-nistp384", KeyKind.P384, Hash.SHA256),
+        Algorithm("ecdsa-sha2-256-nistp521", KeyKind.P521, Hash.SHA256),
+    )
+}
+"""By name, what a request can be made with."""
 
 _CURVES = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
 _MODULI = {2048: KeyKind.RSA2048, 3072: KeyKind.RSA3072, 4096: KeyKind.RSA4096}
@@ -80,8 +84,3 @@ def kind_of(public_key: PublicKey) -> KeyKind | None:
     if isinstance(public_key, RSAPublicKey):
         return _MODULI.get(public_key.key_size)
     return KeyKind.ED25519
-
-
-def name_of(kind: KeyKind, hash_: Hash) -> str | None:
-    """The registry's name of a key signing with a hash; None if it has none, such as RSA with SHA-512."""
-    return _NAMES.get((kind, hash_))

@@ -33,7 +33,10 @@ KeyMaterial = KeyWithProof | SigningRequestPEM
 
 @dataclass(frozen=True, slots=True)
 class ProvenKey:
-    """A key that is strong enough, permitted, and held by whoever sent the request. Only `ca.proof` makes one."""
+    """A key that is strong enough, permitted, and held by whoever sent the request.
+
+    Only `ca.proof` makes one.
+    """
 
     public_key: PublicKey
     spki: bytes

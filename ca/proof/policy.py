@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ca.proof.algorithms import ALGORITHMS, Hash, KeyKind
+from ca.proof.algorithms import ALGORITHMS, Algorithm, Hash, KeyKind
 
+# An entry stands for a key and a hash, as in Fulcio, and proofs with that key are made with PKCS#1 v1.5.
+_PSS = re.compile(r"^rsa-sign-pss-")
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
-class InvalidKeyPolicy(ValueError):
+class KeyPolicyError(ValueError):
     """A setting that cannot mean what the operator wants; the text is for them."""
 
 
@@ -20,8 +22,8 @@ class InvalidKeyPolicy(ValueError):
 class KeyPolicy:
     """The allow-list `client_signing_algorithms` and the keys that are blocked one by one."""
 
-    permitted: frozenset[tuple[KeyKind, Hash]]
-    """As in Fulcio a pair: an entry for RSA-PSS permits the same requests as the one for PKCS#1 v1.5."""
+    permitted: Mapping[tuple[KeyKind, Hash], str]
+    """The registry's name for each permitted pair of key and hash."""
     names: tuple[str, ...]
     """The allow-list as it is written, for messages."""
     blocked_spki_sha256: frozenset[bytes] = frozenset()
@@ -31,19 +33,20 @@ class KeyPolicy:
     def parse(cls, names: Iterable[str], blocked_spki_sha256: frozenset[bytes] = frozenset()) -> KeyPolicy:
         """Read the registry's names.
 
-        Raises InvalidKeyPolicy for an unknown name, for one that no request can ever use, and for an empty list.
+        Raises KeyPolicyError for an unknown name, a name that no request can ever use, and an empty list.
         """
         names = tuple(names)
         if not names:
-            raise InvalidKeyPolicy("no signing algorithm is permitted, so nobody could get a certificate; name one")
-        permitted = frozenset(_pair(name) for name in names)
+            raise KeyPolicyError("no signing algorithm is permitted: nobody could get a certificate")
+        used = [_used(name) for name in names]
+        permitted = {(algorithm.kind, algorithm.hash): algorithm.name for algorithm in used}
         return cls(permitted, names, blocked_spki_sha256)
 
 
 def load_blocked_keys(text: str) -> frozenset[bytes]:
-    """Read a list of blocked keys: on each line the hex SHA-256 of a DER SubjectPublicKeyInfo; `#` starts a comment.
+    """Read a list of blocked keys: on each line the hex SHA-256 of a DER SPKI; `#` starts a comment.
 
-    Raises InvalidKeyPolicy, its text starting with the number of the line.
+    Raises KeyPolicyError, its text starting with the number of the line.
     """
     digests = set()
     for number, line in enumerate(text.splitlines(), start=1):
@@ -51,7 +54,7 @@ def load_blocked_keys(text: str) -> frozenset[bytes]:
         if not digest:
             continue
         if not _SHA256_HEX.fullmatch(digest):
-            raise InvalidKeyPolicy(
+            raise KeyPolicyError(
                 f"line {number}: not a SHA-256 in 64 hexadecimal digits;"
                 " `openssl pkey -pubin -in key.pem -outform DER | sha256sum` prints one"
             )
@@ -59,16 +62,15 @@ def load_blocked_keys(text: str) -> frozenset[bytes]:
     return frozenset(digests)
 
 
-def _pair(name: str) -> tuple[KeyKind, Hash]:
+def _used(name: str) -> Algorithm:
+    """The algorithm that requests use under an entry of the allow-list."""
     if name == "ed25519-ph":
         # Fulcio takes this entry and then verifies every Ed25519 proof as PureEd25519: it permits nothing.
-        raise InvalidKeyPolicy(
-            "ed25519-ph permits nothing: proofs and requests made with Ed25519 keys are PureEd25519; write ed25519"
+        raise KeyPolicyError(
+            "ed25519-ph permits nothing, since every Ed25519 proof is taken as PureEd25519; write ed25519"
         )
-    for algorithm in ALGORITHMS:
-        if algorithm.name == name:
-            return algorithm.kind, algorithm.hash
-    known = [algorithm.name for algorithm in ALGORITHMS]
-    meant = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {meant[0]}?" if meant else f"; known are {', '.join(known)}"
-    raise InvalidKeyPolicy(f"could not find matching signature algorithm for flag: {name}{hint}")
+    if found := ALGORITHMS.get(_PSS.sub("rsa-sign-pkcs1-", name)):
+        return found
+    meant = difflib.get_close_matches(name, ALGORITHMS, n=1)
+    hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(ALGORITHMS)}"
+    raise KeyPolicyError(f"could not find matching signature algorithm for flag: {name}; {hint}")
