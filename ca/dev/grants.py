@@ -139,9 +139,7 @@ class AuthorizationCodes:
             raise OAuthError("invalid_grant", "the code is not known, was used before, or has expired")
         request, claims, expires = found
         if now >= expires:
-            raise OAuthError(
-                "invalid_grant", f"the code has expired: it is good for {CODE_LIFETIME.seconds} s"
-            )
+            raise OAuthError("invalid_grant", f"the code has expired: it is good for {CODE_LIFETIME.seconds} s")
         if fields.get("redirect_uri") != request.reply_to.uri:
             raise OAuthError("invalid_grant", "redirect_uri is not the one that the code was asked with")
         check_verifier(request.code_challenge, fields.get("code_verifier"))
@@ -184,9 +182,7 @@ class DeviceGrants:
             if undecided and now < grant.expires and grant.user_code.replace("-", "") == typed:
                 self._waiting[grant.device_code] = replace(grant, claims=claims, denied=claims is None)
                 return
-        raise OAuthError(
-            "invalid_grant", "no device is waiting with this code; compare it with the one it shows"
-        )
+        raise OAuthError("invalid_grant", "no device is waiting with this code; compare it with the one it shows")
 
     def poll(self, fields: Mapping[str, str], now: datetime) -> Claims:
         """The claims of the token, once. Raises OAuthError until then and ever after (RFC 8628 §3.5)."""

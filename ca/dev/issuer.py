@@ -201,9 +201,7 @@ async def _fields(request: Request) -> dict[str, str]:
     try:
         pairs = parse_qsl(encoded.decode("ascii"), errors="strict", max_num_fields=64)
     except ValueError as problem:
-        raise OAuthError(
-            "invalid_request", "the parameters are not URL-encoded UTF-8, or too many"
-        ) from problem
+        raise OAuthError("invalid_request", "the parameters are not URL-encoded UTF-8, or too many") from problem
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise OAuthError("invalid_request", "a parameter is given more than once")
@@ -211,10 +209,7 @@ async def _fields(request: Request) -> dict[str, str]:
 
 
 async def _form(request: Request) -> bytes:
-    if (
-        request.headers.get("content-type", "").partition(";")[0].strip()
-        != "application/x-www-form-urlencoded"
-    ):
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise OAuthError("invalid_request", "the content type must be application/x-www-form-urlencoded")
     body = bytearray()
     async for chunk in request.stream():
@@ -235,9 +230,7 @@ def _authenticate(request: Request, fields: dict[str, str]) -> None:
     except (binascii.Error, UnicodeDecodeError):
         user, secret = "", ""
     if scheme.lower() != "basic" or secret or fields.get("client_secret"):
-        raise OAuthError(
-            "invalid_client", "the client is public: HTTP Basic with an empty secret", status=401
-        )
+        raise OAuthError("invalid_client", "the client is public: HTTP Basic with an empty secret", status=401)
     check_client(unquote_plus(user))
     check_client(fields.get("client_id", user))
 

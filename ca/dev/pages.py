@@ -40,9 +40,7 @@ _HEADERS: Final = {
 
 def login(hidden: Mapping[str, str], typed: Mapping[str, str], problem: str = "") -> HTMLResponse:
     """Ask who is there. `hidden` comes back with the answer; `typed` fills the fields."""
-    carried = "".join(
-        f'<input type="hidden" name="{escape(k)}" value="{escape(v)}">\n' for k, v in hidden.items()
-    )
+    carried = "".join(f'<input type="hidden" name="{escape(k)}" value="{escape(v)}">\n' for k, v in hidden.items())
     return _page("Log in", f'{_alert(problem)}<form method="post">\n{carried}{_who(typed)}</form>', problem)
 
 

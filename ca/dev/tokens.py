@@ -33,9 +33,7 @@ LIFETIME: Final = timedelta(minutes=10)
 _KEY_PARAMETERS: Final[KeyParameters] = {"use": "sig", "alg": "RS256"}
 _ISSUERS_OWN: Final = frozenset({"iss", "aud", "iat", "nbf", "exp", "nonce", "email"})
 # Dot-atoms with a dotted domain, ASCII: what an rfc822Name can carry and Fulcio accepts.
-_EMAIL: Final = re.compile(
-    r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[a-z\d-]{1,63}(\.[a-z\d-]{1,63})+", re.ASCII | re.IGNORECASE
-)
+_EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[a-z\d-]{1,63}(\.[a-z\d-]{1,63})+", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,7 @@ class IssuerKey:
         issued = int(now.timestamp())
         times = {"iat": issued, "nbf": issued, "exp": issued + int(lifetime.total_seconds())}
         header = {"alg": "RS256", "kid": self.kid, "typ": "JWT"}
-        return jws.serialize_compact(
-            header, json.dumps({**claims, **times}), self.private, algorithms=["RS256"]
-        )
+        return jws.serialize_compact(header, json.dumps({**claims, **times}), self.private, algorithms=["RS256"])
 
 
 def generate_issuer_key() -> IssuerKey:
@@ -136,9 +132,7 @@ def parse_claims(assignments: Iterable[str]) -> dict[str, object]:
         is_json = name.endswith(":")
         name = name.removesuffix(":").strip()
         if not equals or not name:
-            raise ClaimInvalid(
-                'a claim is written name=text or name:=JSON, such as groups:=["dev"]', claim=name
-            )
+            raise ClaimInvalid('a claim is written name=text or name:=JSON, such as groups:=["dev"]', claim=name)
         if name in claims:
             raise ClaimInvalid(f'claim "{name}" is given twice; give it once', claim=name)
         claims[name] = _json_value(name, text) if is_json else text.strip()
@@ -149,9 +143,7 @@ def _json_value(name: str, text: str) -> object:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as problem:
-        raise ClaimInvalid(
-            f'claim "{name}" is written name:=JSON, but its value is not JSON', claim=name
-        ) from problem
+        raise ClaimInvalid(f'claim "{name}" is written name:=JSON, but its value is not JSON', claim=name) from problem
 
 
 def _refuse_constant(constant: str) -> object:
