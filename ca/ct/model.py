@@ -1,0 +1,49 @@
+"""What the issuance cycle asks of a Certificate Transparency log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ca.ct.rfc6962 import SCT
+
+
+@dataclass(frozen=True, slots=True)
+class Precertificate:
+    """A signed precertificate with what is needed to submit it and to check the log's promise."""
+
+    der: bytes
+    """Sent again unchanged on every retry: logs recognise a resubmission by its bytes."""
+    clean_tbs: bytes
+    """The DER TBSCertificate without the poison, RFC 6962 §3.2; the final one without its SCT list."""
+    issuer_key_hash: bytes
+    """SHA-256 of the issuing certificate's DER SubjectPublicKeyInfo, 32 bytes."""
+    chain: tuple[bytes, ...]
+    """DER, the issuing certificate first, the root last and always there."""
+
+
+class Log(Protocol):
+    """A log that promises to publish what it is given.
+
+    Whatever the log does, a call ends: with a verified SCT or with one of the errors named here.
+    """
+
+    @property
+    def log_id(self) -> bytes:
+        """SHA-256 of the log's DER SubjectPublicKeyInfo, 32 bytes."""
+
+    async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:
+        """The log's promise for `precertificate`, verified: log id, signature, timestamp against `now`.
+
+        Safe to cancel. Raises LogUnavailable (trying later may help), LogRefused or SCTInvalid (an operator
+        has to act).
+        """
+
+    async def check(self, now: datetime) -> None:
+        """Return if the log answers; readiness asks this. Raises LogUnavailable."""
+
+    async def aclose(self) -> None:
+        """Let go of connections. No call follows."""
