@@ -1,0 +1,117 @@
+"""The server's configuration: one file, and flags and environment variables that override it.
+
+A setting has one name everywhere: `log-key` in the section `ct` of the file is `--ct-log-key` on the command line
+and `DAYFLY_CT_LOG_KEY` in the environment. Flags win over the environment, the environment over the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, Field, field_validator
+
+from ca.api.app import HTTPSettings
+from ca.ct.settings import CTSettings
+from ca.documents import Document, Place, Settings, load, validate
+from ca.keys.settings import CASettings
+from ca.proof.algorithms import DEFAULT_ALGORITHMS
+from ca.proof.policy import KeyPolicy
+from ca.telemetry import LogSettings
+
+ENV_PREFIX = "DAYFLY_"
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", text):
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""HOST:PORT, an IPv6 host in brackets."""
+
+
+class MetricsSettings(Settings):
+    """`metrics:` in the configuration."""
+
+    listen: Literal["none"] | Address = "127.0.0.1:2112"
+
+
+class ServerSettings(Settings):
+    """Everything `dayfly serve` reads."""
+
+    listen: Address = "127.0.0.1:5555"
+    workers: int = Field(default=1, ge=1, le=128)
+    data: Path = Path()
+    """The directory for what the server keeps."""
+    identity_config: Path
+    """Fulcio's identity configuration, unchanged."""
+    ca: CASettings
+    ct: CTSettings
+    certificate_lifetime: int = Field(default=600, ge=1, le=600)
+    """Seconds."""
+    client_signing_algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    blocked_keys: Path | None = None
+    """A file with the SHA-256 of one SubjectPublicKeyInfo a line, in hex."""
+    http: HTTPSettings = HTTPSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("client_signing_algorithms")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        KeyPolicy.parse(names)
+        return names
+
+    @property
+    def lifetime(self) -> timedelta:
+        return timedelta(seconds=self.certificate_lifetime)
+
+
+def load_settings(path: Path | None, flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerSettings:
+    """The settings of a file, if one is named, under the environment's and the command line's.
+
+    `flags` by name without dashes in front; None is a flag that was not given. Paths in the file are relative to it,
+    others to the working directory. Raises ConfigurationError naming the line, the variable or the flag.
+    """
+    document = load(path) if path else Document("no --config", {}, is_json=False, lines={(): 1})
+    for place, annotation in _leaves(ServerSettings):
+        name = "-".join(place)
+        variable = ENV_PREFIX + name.upper().replace("-", "_")
+        value = _at(document.data, place)
+        if path and Path in _alternatives(annotation) and isinstance(value, str):
+            document = document.moved(place, str(path.parent / value))
+        if variable in environment:
+            document = document.overridden(place, _from_text(environment[variable], annotation), variable)
+        if flags.get(name) is not None:
+            document = document.overridden(place, flags[name], f"--{name}")
+    return validate(ServerSettings, document)
+
+
+def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every setting: its place in the file, and its type."""
+    for name, info in model.model_fields.items():
+        place, kind = (*above, info.alias or name), info.annotation
+        if isinstance(kind, type) and not get_args(kind) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, place)
+        else:
+            yield place, kind
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
+
+
+def _from_text(text: str, annotation: Any) -> Any:
+    """A variable's value; lists are written with commas."""
+    return [part.strip() for part in text.split(",")] if str in get_args(annotation)[:1] else text
+
+
+def _at(data: Any, place: Place) -> Any:
+    for key in place:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data

@@ -1,0 +1,128 @@
+"""Every metric by name, and the log's set-up.
+
+Records go to standard error, one JSON object a line, so that standard output stays with the commands. What is
+logged is chosen field by field: no claims, no headers, no bodies, hence no token, proof or key.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ca.documents import Settings
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+STEPS = ("token", "identity", "proof", "draft", "precertificate", "log", "certificate", "lint")
+"""The steps of the issuance cycle that are timed, in order."""
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class LogSettings(Settings):
+    """`log:` in the server's configuration."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Metrics:
+    """All of the server's metrics. Every label has a bounded set of values, whatever clients send."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.signing_requests = Counter(
+            "dayfly_signing_requests",
+            "Requests for a certificate. outcome: issued, refused (the client's fault) or failed (ours); reason: "
+            "empty or a reason code; issuer: the configured URL or pattern, empty where none was matched.",
+            ("outcome", "reason", "issuer"),
+            registry=registry,
+        )
+        self.signing_seconds = Histogram(
+            "dayfly_signing_seconds",
+            "Time from the request's last byte to its answer.",
+            ("outcome",),
+            buckets=_FAST,
+            registry=registry,
+        )
+        step_seconds = Histogram(
+            "dayfly_step_seconds",
+            "Time that a step of the issuance cycle took.",
+            ("step",),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.step_seconds = {step: step_seconds.labels(step) for step in STEPS}
+        self.misissuances = Counter(
+            "dayfly_misissuances",
+            "Certificates that the lint held back. Anything but 0 is an alarm.",
+            registry=registry,
+        )
+        self.chain_expiry_seconds = Gauge(
+            "dayfly_chain_expiry_seconds",
+            "Seconds until the first certificate of the CA's chain expires.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.jwks_age_seconds = Gauge(
+            "dayfly_jwks_age_seconds",
+            "Seconds since an issuer's keys were fetched, by the configured URL or pattern; the oldest of a pattern.",
+            ("issuer",),
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.key_reload_failed = Gauge(
+            "dayfly_ca_key_reload_failed",
+            "1 while the CA key's files cannot be loaded and the last good pair is in use.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
+
+
+def configure_logging(settings: LogSettings, stream: BinaryIO | None = None) -> None:
+    """Send structlog's records, and the standard library's (uvicorn's), to `stream`, standard error by default."""
+    stream = stream or sys.stderr.buffer
+    level = getattr(logging, settings.level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    final: list[Processor]
+    if settings.format == "json":
+        final = [structlog.processors.format_exc_info, _to_json]
+    else:
+        final = [structlog.dev.ConsoleRenderer(colors=stream.isatty()), _to_bytes]
+    structlog.configure(
+        processors=[*shared, *final],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = _ToStructlog()
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    # Their per-request chatter repeats what our one record a request says, and could name what it must not.
+    for noisy in ("uvicorn.access", "httpx", "watchfiles"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _ToStructlog(logging.Handler):
+    """The standard library's records in the same form as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger(record.name)
+        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or False)
+
+
+def _to_json(_logger: Any, _method: str, event: Any) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)
+
+
+def _to_bytes(_logger: Any, _method: str, text: Any) -> bytes:
+    return str(text).encode()

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ca.config import ServerSettings, load_settings
+from ca.errors import ConfigurationError
+
+EXAMPLE = Path(__file__).parent.parent / "config" / "ca.yaml"
+MINIMAL = """\
+identity-config: identity.yaml
+ca:
+  cert: chain.pem
+  key: key.pem
+ct:
+  log: none
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def refusal(file: Path | None, flags: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file, flags or {}, environment or {})
+    return str(caught.value)
+
+
+def uncommented(text: str) -> str:
+    """The example with its defaults switched on: lines that are a commented setting or list item."""
+    import re
+
+    return re.sub(r"^( *)# (?=[a-z-]+:( |$)|  - )", r"\1", text, flags=re.M)
+
+
+def test_the_example_shows_every_setting_with_its_default(tmp_path: Path) -> None:
+    shown = tmp_path / "ca.yaml"
+    shown.write_text(uncommented(EXAMPLE.read_text()))
+    everything = load_settings(shown, {}, {})
+    assert everything.model_dump(exclude_unset=True).keys() == ServerSettings.model_fields.keys()
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(EXAMPLE.read_text())
+    defaults = load_settings(plain, {}, {})
+    shows = {"blocked_keys", "data"}
+    assert everything.model_dump(exclude={"ca", "ct", *shows}) == defaults.model_dump(exclude={"ca", "ct", *shows})
+
+
+def test_paths_in_the_file_are_relative_to_it_and_flags_to_the_working_directory(file: Path) -> None:
+    settings = load_settings(file, {"ca-key": Path("here.pem")}, {})
+    assert settings.ca.cert == file.parent / "chain.pem"
+    assert settings.ca.key == Path("here.pem")
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:
+    environment = {"DAYFLY_LISTEN": "127.0.0.1:2", "DAYFLY_WORKERS": "3", "DAYFLY_CA_KEY_PASSWORD": "secret"}
+    settings = load_settings(file, {"listen": "127.0.0.1:1"}, environment)
+    assert settings.listen == "127.0.0.1:1"
+    assert settings.workers == 3
+    assert settings.ca.password() == b"secret"
+
+
+def test_a_password_is_not_shown(file: Path) -> None:
+    settings = load_settings(file, {}, {"DAYFLY_CA_KEY_PASSWORD": "secret"})
+    assert "secret" not in repr(settings)
+
+
+def test_a_password_file_loses_its_line_end_only(file: Path, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_bytes(b" two words \r\n")
+    settings = load_settings(file, {"ca-key-password-file": password}, {})
+    assert settings.ca.password() == b" two words "
+
+
+def test_lists_in_the_environment_are_written_with_commas(file: Path) -> None:
+    environment = {"DAYFLY_CLIENT_SIGNING_ALGORITHMS": "ed25519, ecdsa-sha2-256-nistp256"}
+    assert load_settings(file, {}, environment).client_signing_algorithms == ("ed25519", "ecdsa-sha2-256-nistp256")
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "says"),
+    [
+        ("  log: none", "  logg: none", "ct.logg: unknown key; did you mean log?"),
+        ("  log: none", "  log: http", "ct.log: write the log's https:// URL"),
+        ("  log: none", "  log: https://log.example", "log-key is missing"),
+        ("  log: none", "", "ct: is missing"),
+        ("  cert: chain.pem", "", "ca.cert: is missing"),
+        ("  key: key.pem", "  key: key.pem\n  key: other.pem", "the key key appears twice"),
+        ("ca:", "certificate-lifetime: 601\nca:", "less than or equal to 600"),
+        ("ca:", "certificate-lifetime: 0\nca:", "greater than or equal to 1"),
+        ("ca:", "workers: many\nca:", "workers:"),
+        ("ca:", "listen: 5555\nca:", "listen:"),
+        ("ca:", "client-signing-algorithms: [ecdsa-sha2-256-nistp265]\nca:", "did you mean ecdsa-sha2-256-nistp256?"),
+        ("ca:", "client-signing-algorithms: []\nca:", "nobody could get a certificate"),
+        ("ca:", "http: {body-limit: 10}\nca:", "body-limit"),
+        ("ca:", "log: {format: xml}\nca:", "log.format"),
+        ("ca:", "metrics: {listen: nowhere}\nca:", "metrics.listen"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(file: Path, line: str, replacement: str, says: str) -> None:
+    file.write_text(MINIMAL.replace(line, replacement))
+    message = refusal(file)
+    assert says in message
+    assert message.startswith(f"{file}:")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "begins"),
+    [
+        ({"listen": "nowhere"}, {}, "--listen: write HOST:PORT"),
+        ({}, {"DAYFLY_WORKERS": "zero"}, "DAYFLY_WORKERS: "),
+        ({"ct-log": "ftp://x"}, {}, "--ct-log: "),
+        ({"workers": 0}, {}, "--workers: "),
+    ],
+)
+def test_a_mistake_elsewhere_names_the_flag_or_variable(
+    file: Path, flags: dict[str, Any], environment: dict[str, str], begins: str
+) -> None:
+    assert refusal(file, flags, environment).startswith(begins)
+
+
+def test_without_a_file_what_is_missing_is_named() -> None:
+    message = refusal(None, {"ct-log": "none"})
+    assert "identity-config: is missing" in message
+    assert "ca: is missing" in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "absent.yaml").startswith(str(tmp_path / "absent.yaml"))
+
+
+def test_certificate_transparency_is_never_off_by_default(file: Path) -> None:
+    file.write_text(MINIMAL.replace("ct:\n  log: none\n", ""))
+    assert "ct: is missing" in refusal(file)
