@@ -29,6 +29,7 @@ Place = tuple[str | int, ...]
 _MAX_BYTES = 4 << 20
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 32
+_MAX_NUMBER = 40
 _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -258,6 +259,7 @@ class _YAMLReader:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         self._name = name
         self._text_only = text_only
+        self._last_line = max(1, text.count("\n") + (not text.endswith("\n")))
         self._events: Iterator[Any] = iter(yaml.parse(text, Loader=loader))
         self._anchors: dict[str, _Node] = {}
 
@@ -266,7 +268,8 @@ class _YAMLReader:
             return self._root()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
+            # libyaml points behind the last line where something is missing at the end.
+            line = min(mark.line, self._last_line - 1) + 1 if mark else 1
             raise ConfigurationError(f"{self._name}:{line}: not YAML: {error.problem or error.context}") from error
         except yaml.YAMLError as error:
             reason = str(error).splitlines()[0]
@@ -338,8 +341,10 @@ class _YAMLReader:
             return text
         if _BOOL.fullmatch(text):
             return text[0] in "tT"
-        # Longer numbers are text: Python refuses to convert them, and no setting is one.
-        if _INT.fullmatch(text) and len(text) <= 40:
+        # No setting is a longer number, and Python refuses to convert some of them.
+        if len(text) > _MAX_NUMBER:
+            return text
+        if _INT.fullmatch(text):
             return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
         return float(text) if _FLOAT.fullmatch(text) else text
 
