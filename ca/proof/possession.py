@@ -43,7 +43,7 @@ def prove(material: KeyMaterial, challenge: str, policy: KeyPolicy) -> ProvenKey
             key = parse_key(material)
             kind = _acceptable(key, policy)
             hash_ = DEFAULT_BY_KIND[kind].hash
-            _verify_proof(key.public_key, kind, proof, challenge)
+            verify_proof(key.public_key, kind, proof, challenge.encode())
     name = policy.permitted.get((kind, hash_))
     if name is None:
         raise AlgorithmNotPermitted(f"{_go_type(kind)}, {hash_}; permitted are {', '.join(policy.names)}")
@@ -57,15 +57,16 @@ def _acceptable(key: ParsedKey, policy: KeyPolicy) -> KeyKind:
     return kind
 
 
-def _verify_proof(public_key: PublicKey, kind: KeyKind, unverified_proof: bytes, challenge: str) -> None:
+def verify_proof(public_key: PublicKey, kind: KeyKind, unverified_proof: bytes, message: bytes) -> None:
+    """Check a signature made in the way a key of this kind signs a challenge. Raises ProofFailed."""
     try:
         match public_key:
             case ec.EllipticCurvePublicKey():
-                public_key.verify(unverified_proof, challenge.encode(), _ECDSA[kind])
+                public_key.verify(unverified_proof, message, _ECDSA[kind])
             case rsa.RSAPublicKey():
-                public_key.verify(unverified_proof, challenge.encode(), _PKCS1V15, _SHA256)
+                public_key.verify(unverified_proof, message, _PKCS1V15, _SHA256)
             case _:
-                public_key.verify(unverified_proof, challenge.encode())
+                public_key.verify(unverified_proof, message)
     except InvalidSignature as error:
         raise ProofFailed(_proof_expected(kind, unverified_proof)) from error
 

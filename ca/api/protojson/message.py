@@ -10,6 +10,9 @@ from typing import Any, Literal
 MAX_DEPTH = 32
 """Objects and arrays inside each other; the messages are three deep, the rest is for unknown fields."""
 
+MAX_TOKENS = 1000
+"""Names, values and brackets in a body: they cost time before anybody has shown a token. A request has thirty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -48,4 +51,6 @@ def base64_bytes(text: str) -> bytes:
         if "=" in text:
             raise ValueError("padding that does not pad")
         text += "=" * (-len(text) % 4)
+    if text.endswith("==="):
+        raise ValueError("more padding than a quantum has room for")  # binascii lets four of them pass
     return binascii.a2b_base64(text, strict_mode=True)

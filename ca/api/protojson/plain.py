@@ -17,8 +17,11 @@ def read_plain(body: bytes, message: Message) -> Values:
 
     Raises ValueError where the reader has to look.
     """
-    # An escaped surrogate may be a lone one; brackets bound the depth, and no client sends more of them.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or b"\\ud" in body or b"\\uD" in body:
+    # Brackets bound the depth, commas the tokens; an escaped surrogate may be a lone one. A request in the plain form
+    # has none of these where it is long: tokens, PEM and base64 are free of them.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or body.count(b",") > MAX_DEPTH:
+        raise NotPlainError
+    if b"\\ud" in body or b"\\uD" in body:
         raise NotPlainError
     members, _ = _JSON.raw_decode(body.decode())
     return _values(members, message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ca.api.protojson.message import MAX_DEPTH
+from ca.api.protojson.message import MAX_DEPTH, MAX_TOKENS
 from ca.errors import MalformedRequest
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -71,12 +71,12 @@ class _Scanner:
     def _enter(self, depth: int) -> None:
         if depth == MAX_DEPTH:
             raise self._invalid(f"exceeded max depth of {MAX_DEPTH}")
-        self._mark(self._peek().decode(), 1)
+        self._bracket(self._peek().decode())
         self._skip_space()
 
     def _object(self, depth: int) -> None:
         if self._peek() == b"}":
-            self._mark("}", 1)
+            self._bracket("}")
             return
         while True:
             if self._peek() != b'"':
@@ -89,7 +89,7 @@ class _Scanner:
             self._value(depth)
             self._skip_space()
             if self._peek() == b"}":
-                self._mark("}", 1)
+                self._bracket("}")
                 return
             if self._peek() != b",":
                 raise self._invalid("after object key:value pair")
@@ -97,13 +97,13 @@ class _Scanner:
 
     def _array(self, depth: int) -> None:
         if self._peek() == b"]":
-            self._mark("]", 1)
+            self._bracket("]")
             return
         while True:
             self._value(depth)
             self._skip_space()
             if self._peek() == b"]":
-                self._mark("]", 1)
+                self._bracket("]")
                 return
             if self._peek() != b",":
                 raise self._invalid("after array element")
@@ -111,12 +111,12 @@ class _Scanner:
 
     def _string(self, kind: str) -> None:
         start = self._at
-        inside = _STRING_INSIDE.match(self._body, start + 1)
-        self._at = inside.end() if inside else start + 1
+        self._at += 1
+        self._skip(_STRING_INSIDE)
         match self._peek():
             case b'"':
-                self._at = start
-                self._mark(kind, (inside.end() if inside else start + 1) + 1 - start)
+                self._at += 1
+                self._mark(kind, start)
             case b"\\":
                 raise self._invalid_escape()
             case _:
@@ -146,7 +146,7 @@ class _Scanner:
             if self._peek() in b"+-":
                 self._at += 1
             self._digits("in exponent of numeric literal")
-        self._tokens.append(Token("number", start, self._at))
+        self._mark("number", start)
 
     def _digits(self, context: str) -> None:
         if self._peek() not in b"0123456789":
@@ -159,7 +159,7 @@ class _Scanner:
             if self._peek() != bytes([expected]):
                 raise self._invalid(f"in literal {word.decode()} (expecting {chr(expected)!r})")
             self._at += 1
-        self._tokens.append(Token(word.decode(), start, self._at))
+        self._mark(word.decode(), start)
 
     def _peek(self) -> bytes:
         byte = self._body[self._at : self._at + 1]
@@ -167,9 +167,14 @@ class _Scanner:
             raise _unexpected_eof()
         return byte
 
-    def _mark(self, kind: str, length: int) -> None:
-        self._tokens.append(Token(kind, self._at, self._at + length))
-        self._at += length
+    def _bracket(self, kind: str) -> None:
+        self._at += 1
+        self._mark(kind, self._at - 1)
+
+    def _mark(self, kind: str, start: int) -> None:
+        if len(self._tokens) == MAX_TOKENS:
+            raise MalformedRequest(f"more than {MAX_TOKENS} names, values and brackets: not a signing request")
+        self._tokens.append(Token(kind, start, self._at))
 
     def _step_over(self) -> None:
         """Past a colon or comma, which are no tokens."""
