@@ -1,0 +1,31 @@
+"""Issuers of type `username`: subjects that are names of accounts, not addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ca.errors import ClaimInvalid
+from ca.identity.claims import subject
+from ca.identity.model import Claims, Identity, UserName
+from ca.identity.names import is_email
+
+
+@dataclass(frozen=True, slots=True)
+class Username:
+    """SAN: otherName `sub!domain`, which no e-mail address can be mistaken for."""
+
+    name: ClassVar[str] = "username"
+    domain: str
+    """`subject-domain`."""
+    challenge_claim: str = "sub"
+
+    def identify(self, issuer: str, claims: Claims) -> Identity:
+        """Raises ClaimMissing or ClaimInvalid."""
+        sub = subject(claims)
+        if "!" in sub:
+            raise ClaimInvalid("username cannot contain ! character", claim="sub")
+        if is_email(sub):
+            raise ClaimInvalid("username should not be an email address", claim="sub")
+        name = UserName(f"{sub}!{self.domain}")
+        return Identity(issuer=issuer, subject=sub, subject_alt_name=name, challenge=sub)
