@@ -29,6 +29,12 @@ _HASHES = {
     SignatureAlgorithmOID.ED25519: Hash.NONE,
 }
 
+_SHA1 = {
+    SignatureAlgorithmOID.RSA_WITH_SHA1: "SHA1-RSA",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA1: "ECDSA-SHA1",
+}
+_USABLE = "sign with ECDSA or RSA PKCS#1 v1.5 and SHA-256, SHA-384 or SHA-512, or with Ed25519"
+
 _GO_KEY_TYPES = frozenset(
     {
         PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5,
@@ -73,8 +79,10 @@ def key_of(csr: x509.CertificateSigningRequest) -> ParsedKey:
 def verify(csr: x509.CertificateSigningRequest) -> Hash:
     """Check the signature with the request's own key, and say which hash it was made with.
 
-    Raises ProofFailed, and AlgorithmUnknown for a good signature of an algorithm that proves nothing here.
+    Raises ProofFailed, and AlgorithmUnknown for an algorithm that proves nothing here, good as the signature may be.
     """
+    if name := _SHA1.get(csr.signature_algorithm_oid):  # pyca/cryptography does not check these
+        raise AlgorithmUnknown(f"{name}; {_USABLE}")
     try:
         valid = csr.is_signature_valid
     except UnsupportedAlgorithm:
@@ -83,7 +91,7 @@ def verify(csr: x509.CertificateSigningRequest) -> Hash:
         raise ProofFailed("the certificate request is not signed by the key in it")
     if hash_ := _HASHES.get(csr.signature_algorithm_oid):
         return hash_
-    raise AlgorithmUnknown(f"{_go_name(csr)}; sign with ECDSA or RSA PKCS#1 v1.5 and SHA-2, or with Ed25519")
+    raise AlgorithmUnknown(f"{_go_name(csr)}; {_USABLE}")
 
 
 def _unusable_key(csr: x509.CertificateSigningRequest) -> CSRUnparsable | KeyWeak:
@@ -93,14 +101,7 @@ def _unusable_key(csr: x509.CertificateSigningRequest) -> CSRUnparsable | KeyWea
 
 
 def _go_name(csr: x509.CertificateSigningRequest) -> str:
-    """As Go prints an `x509.SignatureAlgorithm`."""
-    hash_ = csr.signature_hash_algorithm.name.upper().replace("-", "") if csr.signature_hash_algorithm else ""
-    match csr.signature_algorithm_oid:
-        case SignatureAlgorithmOID.RSASSA_PSS:
-            return f"{hash_}-RSAPSS"
-        case SignatureAlgorithmOID.RSA_WITH_SHA1:
-            return "SHA1-RSA"
-        case SignatureAlgorithmOID.ECDSA_WITH_SHA1:
-            return "ECDSA-SHA1"
-        case oid:
-            return oid.dotted_string
+    """As Go prints an `x509.SignatureAlgorithm`; what Go does not know, by its OID."""
+    if csr.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS and csr.signature_hash_algorithm:
+        return f"{csr.signature_hash_algorithm.name.upper()}-RSAPSS"
+    return csr.signature_algorithm_oid.dotted_string

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -25,7 +26,7 @@ _SQUARES = frozenset(n * n % _SQUARES_MODULUS for n in range(_SQUARES_MODULUS))
 
 _ED25519_PRIME = 2**255 - 19
 _ED25519_SIGN_BIT = 1 << 255
-_ED25519_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_ED25519_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _ED25519_SMALL_ORDER_Y = frozenset(
     {0, 1, _ED25519_PRIME - 1, _ED25519_ORDER_8_Y, _ED25519_PRIME - _ED25519_ORDER_8_Y}
 )
@@ -40,7 +41,7 @@ def strong_kind(public_key: PublicKey) -> KeyKind:
     kind = kind_of(public_key)
     if kind is None:
         raise KeyWeak(
-            f"{_size(public_key)} is not permitted; use P-256, P-384, P-521, RSA-2048, 3072, 4096 or Ed25519"
+            f"{_described(public_key)} is not permitted; use P-256, P-384, P-521, RSA-2048, 3072, 4096 or Ed25519"
         )
     if isinstance(public_key, RSAPublicKey):
         _refuse_weak_rsa(public_key)
@@ -49,10 +50,14 @@ def strong_kind(public_key: PublicKey) -> KeyKind:
     return kind
 
 
-def _size(public_key: PublicKey) -> str:
-    if isinstance(public_key, RSAPublicKey):
-        return f"an RSA modulus of {public_key.key_size} bits"
-    return f"a key of {getattr(public_key, 'key_size', 255)} bits on this curve"
+def _described(public_key: PublicKey) -> str:
+    match public_key:
+        case RSAPublicKey():
+            return f"an RSA modulus of {public_key.key_size} bits"
+        case EllipticCurvePublicKey():
+            return f"the curve {public_key.curve.name}"
+        case _:
+            return "this type of key"
 
 
 def _refuse_weak_rsa(public_key: RSAPublicKey) -> None:
@@ -94,8 +99,8 @@ def _has_roca_fingerprint(modulus: int) -> bool:
 
 
 def _has_close_factors(modulus: int) -> bool:
-    """Fermat's factorisation: n = a² - b² with `a` just above √n (CA/B Forum BRs §6.1.1.3)."""
-    a = math.isqrt(modulus) + 1
+    """Fermat's factorisation: n = a² - b² with `a` from ⌈√n⌉ on (CA/B Forum BRs §6.1.1.3)."""
+    a = math.isqrt(modulus - 1) + 1
     difference = a * a - modulus
     low_a, low_difference = a % _SQUARES_MODULUS, difference % _SQUARES_MODULUS
     for round_ in range(_FERMAT_ROUNDS):

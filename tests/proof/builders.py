@@ -70,9 +70,7 @@ def sign(private_key, message: bytes, hash_: hashes.HashAlgorithm) -> bytes:
 
 
 def default_hash(private_key) -> hashes.HashAlgorithm:
-    return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(
-        getattr(private_key, "key_size", 0), hashes.SHA256()
-    )
+    return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(getattr(private_key, "key_size", 0), hashes.SHA256())
 
 
 def proven(private_key, challenge: str = CHALLENGE) -> KeyWithProof:
