@@ -5,17 +5,43 @@ https://github.com/sigstore/fulcio/blob/main/docs/certificate-specification.md
 
 from __future__ import annotations
 
+import os
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ca.errors import ConfigurationError
 
 ROOT_LIFETIME: Final = timedelta(days=3652)
 INTERMEDIATE_LIFETIME: Final = timedelta(days=1095)
+
+_PRIVATE: Final = 0o600
+_PUBLIC: Final = 0o644
+_CERTIFICATES_AND_CRLS: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +79,68 @@ def create_intermediate(root: Authority, organization: str, common_name: str, no
     return Authority(builder.sign(root.private_key, SHA384()), private_key)
 
 
+def write_ca(
+    directory: Path, organization: str, common_name: str, now: datetime, root_password: bytes | None = None
+) -> tuple[Path, ...]:
+    """Make a CA with the keys of a CT log, and write it into `directory`; returns what was written.
+
+    The root's key is encrypted with `root_password` or, without one, with a new one in `root.password`. Whoever runs
+    the CA needs neither: they belong offline. Private files are readable for their owner alone.
+
+    Raises ConfigurationError if any of the files exists, or cannot be written.
+    """
+    files = _ca_files(organization, common_name, now, root_password)
+    paths = tuple(directory / name for name in files)
+    if existing := [path for path in paths if path.exists() or path.is_symlink()]:
+        raise ConfigurationError(f"{existing[0]}: exists and is not overwritten; choose another directory")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, (content, mode) in zip(paths, files.values(), strict=True):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+    except OSError as problem:
+        raise ConfigurationError(f"{problem.filename}: cannot be written: {problem.strerror}") from problem
+    return paths
+
+
+def _ca_files(
+    organization: str, common_name: str, now: datetime, root_password: bytes | None
+) -> dict[str, tuple[bytes, int]]:
+    """Content and mode by name."""
+    root = create_root(organization, common_name, now)
+    intermediate = create_intermediate(root, organization, f"{common_name}-intermediate", now)
+    log_key = ec.generate_private_key(ec.SECP256R1())  # the one kind of log key that every client verifies
+    password = root_password or secrets.token_urlsafe(32).encode()
+
+    root_pem = root.certificate.public_bytes(Encoding.PEM)
+    intermediate_pem = intermediate.certificate.public_bytes(Encoding.PEM)
+    files = {
+        "root.key.pem": (
+            root.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)),
+            _PRIVATE,
+        ),
+        "root.crt.pem": (root_pem, _PUBLIC),
+        "intermediate.key.pem": (
+            intermediate.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            _PRIVATE,
+        ),
+        "intermediate.crt.pem": (intermediate_pem, _PUBLIC),
+        "chain.pem": (intermediate_pem + root_pem, _PUBLIC),
+        # TesseraCT reads SEC1 alone; CTFE reads that too.
+        "ctlog.key.pem": (
+            log_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+            _PRIVATE,
+        ),
+        "ctlog.pub.pem": (
+            log_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            _PUBLIC,
+        ),
+    }
+    if root_password is None:
+        files["root.password"] = (password + b"\n", _PRIVATE)
+    return files
+
+
 def _builder(
     issuer: x509.Name, subject: x509.Name, private_key: ec.EllipticCurvePrivateKey, path_length: int | None
 ) -> x509.CertificateBuilder:
@@ -79,16 +167,3 @@ def _name(organization: str, common_name: str) -> x509.Name:
 
 def _start(now: datetime) -> datetime:
     return now.replace(microsecond=0)
-
-
-_CERTIFICATES_AND_CRLS: Final = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
