@@ -1,0 +1,167 @@
+"""What both servers are given alike: a CA, two issuers that are really there, and requests made beforehand."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from ca.dev.issuer import issuer_app
+from ca.dev.tokens import IssuerKey, generate_issuer_key, identity_claims
+from tests.dev.server import listener, serving
+
+PUBLIC_INSTANCE = Path(__file__).parents[1] / "vectors" / "fulcio-public-instance.yaml"
+TOKEN_LIFETIME = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    chain: Path
+    key: Path
+    identity_config: Path
+    issuer: str
+    """The URL above the two issuers."""
+    issuer_key: IssuerKey
+
+
+@contextmanager
+def world(directory: Path) -> Iterator[World]:
+    """Both issuers answer for as long as the context lasts."""
+    key, socket = generate_issuer_key(), listener()
+    url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    site = Starlette(routes=[Mount(f"/{name}", issuer_app(f"{url}/{name}", key, clock)) for name in ("email", "ci")])
+    made = World(directory / "chain.pem", directory / "key.pem", directory / "identity.yaml", url, key)
+    _write_ca(made)
+    _write_identity_config(made)
+    with serving(site, socket):
+        yield made
+
+
+def requests(world: World, count: int) -> Iterator[bytes]:
+    """HTTP bodies and tokens as JSON lines, of a fresh key and a fresh token each: half people, half CI jobs."""
+    now = datetime.now(UTC)
+    for n in range(count):
+        email = f"person-{n}@example.com"
+        if n % 2:
+            claims, challenge = identity_claims(f"{world.issuer}/email", email, {}), email
+        else:
+            claims = _github_claims(f"{world.issuer}/ci", n)
+            challenge = str(claims["sub"])
+        yield json.dumps(
+            {"token": world.issuer_key.mint(claims, now, TOKEN_LIFETIME), "body": _body(challenge)}
+        ).encode()
+
+
+def _body(challenge: str) -> str:
+    """What cosign sends."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    proof = base64.b64encode(key.sign(challenge.encode(), ec.ECDSA(SHA256()))).decode()
+    request = {"publicKey": {"algorithm": "ECDSA", "content": pem}, "proofOfPossession": proof}
+    return json.dumps({"publicKeyRequest": request})
+
+
+def _github_claims(issuer: str, n: int) -> dict[str, object]:
+    """The claims of a GitHub Actions token, as long as they are there."""
+    sha, workflow = f"{n:040x}", "octo-org/octo-repo/.github/workflows/release.yml@refs/heads/main"
+    return {
+        "iss": issuer,
+        "aud": "sigstore",
+        "sub": "repo:octo-org/octo-repo:ref:refs/heads/main",
+        "jti": f"00000000-0000-4000-8000-{n:012d}",
+        "ref": "refs/heads/main",
+        "sha": sha,
+        "repository": "octo-org/octo-repo",
+        "repository_owner": "octo-org",
+        "repository_owner_id": "65",
+        "repository_id": "74",
+        "repository_visibility": "public",
+        "run_id": f"{10_000_000_000 + n}",
+        "run_number": f"{n}",
+        "run_attempt": "1",
+        "actor": "octocat",
+        "actor_id": "12",
+        "workflow": "Release",
+        "head_ref": "",
+        "base_ref": "",
+        "event_name": "push",
+        "ref_protected": "true",
+        "ref_type": "branch",
+        "workflow_ref": workflow,
+        "workflow_sha": sha,
+        "job_workflow_ref": workflow,
+        "job_workflow_sha": sha,
+        "runner_environment": "github-hosted",
+    }
+
+
+def _write_identity_config(world: World) -> None:
+    """The public instance's templates for GitHub, on an issuer of ours."""
+    templates = yaml.safe_load(PUBLIC_INSTANCE.read_text())["ci-issuer-metadata"]["github-workflow"]
+    people = {"issuer-url": f"{world.issuer}/email", "client-id": "sigstore", "type": "email"}
+    jobs = {"issuer-url": f"{world.issuer}/ci", "client-id": "sigstore"}
+    jobs |= {"type": "ci-provider", "ci-provider": "github-workflow"}
+    config = {
+        "oidc-issuers": {people["issuer-url"]: people, jobs["issuer-url"]: jobs},
+        "ci-issuer-metadata": {"github-workflow": templates},
+    }
+    world.identity_config.write_text(yaml.safe_dump(config))
+
+
+def _write_ca(world: World) -> None:
+    """A root (P-384) and the intermediate (P-256) that issues, as both servers want them."""
+    root_key, key = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())
+    root_name, name = _name("bench root"), _name("bench intermediate")
+    root_ski = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
+    root = _ca_certificate(root_name, root_name, root_key, path_length=1).sign(root_key, SHA384())
+    intermediate = (
+        _ca_certificate(name, root_name, key, path_length=0)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(root_ski), critical=False)
+        .sign(root_key, SHA384())
+    )
+    world.chain.write_bytes(intermediate.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM))
+    world.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _name(common_name: str) -> x509.Name:
+    attributes = [(NameOID.ORGANIZATION_NAME, "dayfly"), (NameOID.COMMON_NAME, common_name)]
+    return x509.Name([x509.NameAttribute(*attribute) for attribute in attributes])
+
+
+def _ca_certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, path_length: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    unused = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
+    unused += ("key_agreement", "encipher_only", "decipher_only")
+    usage = x509.KeyUsage(**dict.fromkeys(unused, False), key_cert_sign=True, crl_sign=True)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
