@@ -79,9 +79,10 @@ def key_of(csr: x509.CertificateSigningRequest) -> ParsedKey:
 def verify(csr: x509.CertificateSigningRequest) -> Hash:
     """Check the signature with the request's own key, and say which hash it was made with.
 
-    Raises ProofFailed, and AlgorithmUnknown for an algorithm that proves nothing here, good as the signature may be.
+    Raises ProofFailed, and AlgorithmUnknown for an algorithm that Go checks and Fulcio then refuses.
     """
-    if name := _SHA1.get(csr.signature_algorithm_oid):  # pyca/cryptography does not check these
+    algorithm = csr.signature_algorithm_oid
+    if name := _SHA1.get(algorithm):  # pyca/cryptography does not check these
         raise AlgorithmUnknown(f"{name}; {_USABLE}")
     try:
         valid = csr.is_signature_valid
@@ -89,19 +90,14 @@ def verify(csr: x509.CertificateSigningRequest) -> Hash:
         valid = False
     if not valid:
         raise ProofFailed("the certificate request is not signed by the key in it")
-    if hash_ := _HASHES.get(csr.signature_algorithm_oid):
+    if hash_ := _HASHES.get(algorithm):
         return hash_
-    raise AlgorithmUnknown(f"{_go_name(csr)}; {_USABLE}")
+    if algorithm == SignatureAlgorithmOID.RSASSA_PSS and csr.signature_hash_algorithm:
+        raise AlgorithmUnknown(f"{csr.signature_hash_algorithm.name.upper()}-RSAPSS; {_USABLE}")
+    raise ProofFailed(f"signatures of algorithm {algorithm.dotted_string} are not accepted; {_USABLE}")
 
 
 def _unusable_key(csr: x509.CertificateSigningRequest) -> CSRUnparsable | KeyWeak:
     if csr.public_key_algorithm_oid in _GO_KEY_TYPES:  # type: ignore[attr-defined]  # missing from the stubs
         return CSRUnparsable("its public key is broken, not canonical DER, or on an unsupported curve")
     return KeyWeak("unsupported public key type; use P-256, P-384, P-521, RSA or Ed25519")
-
-
-def _go_name(csr: x509.CertificateSigningRequest) -> str:
-    """As Go prints an `x509.SignatureAlgorithm`; what Go does not know, by its OID."""
-    if csr.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS and csr.signature_hash_algorithm:
-        return f"{csr.signature_hash_algorithm.name.upper()}-RSAPSS"
-    return csr.signature_algorithm_oid.dotted_string

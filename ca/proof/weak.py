@@ -27,9 +27,7 @@ _SQUARES = frozenset(n * n % _SQUARES_MODULUS for n in range(_SQUARES_MODULUS))
 _ED25519_PRIME = 2**255 - 19
 _ED25519_SIGN_BIT = 1 << 255
 _ED25519_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-_ED25519_SMALL_ORDER_Y = frozenset(
-    {0, 1, _ED25519_PRIME - 1, _ED25519_ORDER_8_Y, _ED25519_PRIME - _ED25519_ORDER_8_Y}
-)
+_ED25519_SMALL_ORDER_Y = frozenset({0, 1, _ED25519_PRIME - 1, _ED25519_ORDER_8_Y, _ED25519_PRIME - _ED25519_ORDER_8_Y})
 """y of the eight points whose order divides the cofactor (RFC 7748 §6.1 names their images on Curve25519)."""
 
 
@@ -67,9 +65,7 @@ def _refuse_weak_rsa(public_key: RSAPublicKey) -> None:
     if math.gcd(numbers.n, _SMALL_PRIMES_PRODUCT) != 1:
         raise KeyWeak("the RSA modulus has a prime factor below 752; make a new key")
     if _has_roca_fingerprint(numbers.n):
-        raise KeyWeak(
-            "the RSA key was made by an Infineon chip with CVE-2017-15361 (ROCA); make it elsewhere"
-        )
+        raise KeyWeak("the RSA key was made by an Infineon chip with CVE-2017-15361 (ROCA); make it elsewhere")
     if _has_close_factors(numbers.n):
         raise KeyWeak("the RSA modulus has two prime factors that are too close together; make a new key")
 
