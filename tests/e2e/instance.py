@@ -1,0 +1,79 @@
+"""A live Dayfly: its CA made by `dayfly ca init`, served by `dayfly serve` in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.e2e.processes import Child, free_port, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAYFLY = Path(sys.executable).parent / "dayfly"
+
+
+@dataclass(frozen=True)
+class CAFiles:
+    chain: Path
+    key: Path
+    root: Path
+
+    @property
+    def ders(self) -> list[bytes]:
+        """The issuing certificate first, the root last."""
+        return [certificate.public_bytes(Encoding.DER) for certificate in self.certificates]
+
+    @property
+    def certificates(self) -> list[x509.Certificate]:
+        return x509.load_pem_x509_certificates(self.chain.read_bytes())
+
+
+def make_ca(directory: Path) -> CAFiles:
+    password = directory / "root.password"
+    password.write_text("root-password\n")
+    made = run([DAYFLY, "ca", "init", "--out", directory / "ca", "--root-password-file", password])
+    assert made.returncode == 0, made.stderr
+    files = CAFiles(directory / "ca" / "chain.pem", directory / "ca" / "intermediate.key.pem", directory / "root.pem")
+    files.root.write_bytes(files.certificates[-1].public_bytes(Encoding.PEM))
+    return files
+
+
+@dataclass(frozen=True)
+class Dayfly:
+    url: str
+    child: Child
+
+
+@contextmanager
+def dayfly(
+    directory: Path, ca: CAFiles, issuer: str, log_url: str, log_key: Path, name: str = "dayfly"
+) -> Iterator[Dayfly]:
+    """Serve certificates to the users of `issuer`, an identity provider that vouches for e-mail addresses."""
+    port = free_port()
+    identities = directory / f"{name}.identity.yaml"
+    issuers = {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "email"}}
+    identities.write_text(yaml.safe_dump({"oidc-issuers": issuers}))
+    command = [
+        DAYFLY,
+        "serve",
+        f"--listen=127.0.0.1:{port}",
+        "--metrics-listen=none",
+        f"--identity-config={identities}",
+        f"--ca-cert={ca.chain}",
+        f"--ca-key={ca.key}",
+        f"--ct-log={log_url}",
+        f"--ct-log-key={log_key}",
+        f"--data={directory}",
+    ]
+    with Child.start(name, command, directory, cwd=directory) as child:
+        url = f"http://127.0.0.1:{port}"
+        child.wait_for_http(f"{url}/readyz")
+        yield Dayfly(url, child)
