@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from typer.main import get_command
 
 from ca.cli import app
+from ca.keys.ceremony import write_ca
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -155,3 +157,14 @@ def test_unit_starts_the_server_with_flags_it_has() -> None:
     assert {argument for argument in arguments if argument.startswith("--")} <= settings()
     credentials = set(re.findall(r"^LoadCredential=(\w+):", unit, re.MULTILINE))
     assert {argument[3:] for argument in arguments if argument.startswith("%d/")} == credentials
+
+
+# ---- both --------------------------------------------------------------------------------------------------
+
+
+def test_files_are_named_as_ca_init_names_them(tmp_path: Path) -> None:
+    made = {path.name for path in write_ca(tmp_path, "dayfly", "dayfly", datetime(2026, 11, 22, tzinfo=UTC))}
+    named = re.findall(r"[\w.]+\.pem|root\.password", (DEPLOY / "compose.yaml").read_text())
+    named += re.findall(r"(?<=/)[\w.]+\.pem", UNIT.read_text())
+    assert named
+    assert set(named) <= made

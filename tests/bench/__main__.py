@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -121,7 +122,7 @@ def drive(url: str, load: list[bytes], options: argparse.Namespace, done: Callab
 
 
 def report(console: Console, ground: floor.Floor, ours: Result, theirs: Result | None) -> None:
-    table = Table(title="One certificate, CT off", title_justify="left")
+    table = Table(title="One certificate, CT off", title_justify="left", box=box.SIMPLE)
     table.add_column("", no_wrap=True)
     for heading in ("µs CPU", "× floor", "× Fulcio", "1/s", "p50 ms", "p99 ms", "RSS MiB"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pstats
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,7 @@ def report(console: Console, results: Path, certificates: int) -> None:
         for function, (_, calls, own, total, _) in entries
         if calls >= certificates / 2
     ]
-    table = Table(title=f"Profile of {certificates} certificates", title_justify="left")
+    table = Table(title=f"Profile of {certificates} certificates", title_justify="left", box=box.SIMPLE)
     for heading in ("µs itself", "µs with callees", "calls"):
         table.add_column(heading, justify="right")
     table.add_column("function")

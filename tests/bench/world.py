@@ -11,16 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from ca.dev.issuer import issuer_app
 from ca.dev.tokens import IssuerKey, generate_issuer_key, identity_claims
+from ca.keys.ceremony import write_ca
 from tests.dev.server import listener, serving
 
 PUBLIC_INSTANCE = Path(__file__).parents[1] / "vectors" / "fulcio-public-instance.yaml"
@@ -47,8 +46,8 @@ def world(directory: Path) -> Iterator[World]:
         return datetime.now(UTC)
 
     site = Starlette(routes=[Mount(f"/{name}", issuer_app(f"{url}/{name}", key, clock)) for name in ("email", "ci")])
-    made = World(directory / "chain.pem", directory / "key.pem", directory / "identity.yaml", url, key)
-    _write_ca(made)
+    made = World(directory / "chain.pem", directory / "intermediate.key.pem", directory / "identity.yaml", url, key)
+    write_ca(directory, "dayfly", "bench", clock())
     _write_identity_config(made)
     with serving(site, socket):
         yield made
@@ -123,45 +122,3 @@ def _write_identity_config(world: World) -> None:
         "ci-issuer-metadata": {"github-workflow": templates},
     }
     world.identity_config.write_text(yaml.safe_dump(config))
-
-
-def _write_ca(world: World) -> None:
-    """A root (P-384) and the intermediate (P-256) that issues, as both servers want them."""
-    root_key, key = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())
-    root_name, name = _name("bench root"), _name("bench intermediate")
-    root_ski = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
-    root = _ca_certificate(root_name, root_name, root_key, path_length=1).sign(root_key, SHA384())
-    intermediate = (
-        _ca_certificate(name, root_name, key, path_length=0)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(root_ski), critical=False)
-        .sign(root_key, SHA384())
-    )
-    world.chain.write_bytes(intermediate.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM))
-    world.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _name(common_name: str) -> x509.Name:
-    attributes = [(NameOID.ORGANIZATION_NAME, "dayfly"), (NameOID.COMMON_NAME, common_name)]
-    return x509.Name([x509.NameAttribute(*attribute) for attribute in attributes])
-
-
-def _ca_certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, path_length: int
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    unused = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
-    unused += ("key_agreement", "encipher_only", "decipher_only")
-    usage = x509.KeyUsage(**dict.fromkeys(unused, False), key_cert_sign=True, crl_sign=True)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
