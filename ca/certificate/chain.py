@@ -27,7 +27,7 @@ _UNDERSTOOD: Final = frozenset(
 )
 
 
-class ChainInvalid(Exception):  # noqa: N818 - no leaf of ca.errors: who must act depends on the caller
+class ChainInvalid(Exception):
     """What is wrong with a chain, in words.
 
     Whoever catches it knows who must act: at load it becomes a ConfigurationError that names the file, during
