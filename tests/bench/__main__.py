@@ -46,6 +46,7 @@ class Result:
 def main() -> None:
     options = _options()
     console = Console()
+    console.width = max(console.width, 100)
     columns = TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
         tempfile.TemporaryDirectory(prefix="dayfly-bench-") as name,
