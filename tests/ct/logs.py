@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 from base64 import b64decode, b64encode
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.server import ServerState
 
 from tests.ct.pki import NOW, key_hash, without_poison
 
@@ -155,16 +156,17 @@ async def serve(app: Starlette, **options: Any) -> AsyncIterator[str]:
     """Serve `app` on a free port of loopback; yields the log's URL."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", **options)
     config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Not `serve()`, whose loop sleeps a tenth of a second before it sees that it shall end.
-        await server.startup(sockets=[listener])
-        try:
-            yield f"{'https' if config.is_ssl else 'http'}://127.0.0.1:{listener.getsockname()[1]}/2026"
-        finally:
-            server.force_exit = True
-            await server.shutdown(sockets=[listener])
+    # Its protocol without its server, whose shutdown sleeps.
+    state = ServerState()
+    protocol = partial(config.http_protocol_class, config=config, server_state=state, app_state={})
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=config.ssl)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"{'https' if config.is_ssl else 'http'}://127.0.0.1:{port}/2026"
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
 
 
 @asynccontextmanager
