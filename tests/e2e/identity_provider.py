@@ -57,6 +57,17 @@ class IdentityProvider:
             tokens = browser.post(metadata["token_endpoint"], data=exchange).raise_for_status().json()
             return tokens["id_token"]
 
+    def approve(self, verification: str, email: str) -> str:
+        """Open a device's verification URI (RFC 8628 §3.3.1) and let it sign in as `email`; the last page."""
+        with httpx.Client(trust_env=False, timeout=10) as browser:
+            page = browser.get(verification)
+            while page.is_redirect or "<form" in page.text:
+                if page.is_redirect:
+                    page = browser.get(urljoin(str(page.url), page.headers["location"]))
+                else:
+                    page = submit(browser, page, email)
+            return page.text
+
 
 def walk(browser: httpx.Client, page: httpx.Response, email: str) -> str:
     """Follow redirects and submit the provider's login and consent forms; the redirect that leaves the provider."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import trust
-from tests.e2e.processes import Tools, run
+from tests.e2e.processes import Child, Tools, run
 from tests.e2e.signing import EMAIL
 
 
@@ -20,10 +21,17 @@ class Cosign:
     home: Path
 
     def __call__(self, *words: str | Path):
-        """Run in an empty home: no trust root, no token and no provider but those of the command line."""
+        return run([self.tools.binary("cosign"), *words], env=self._environment, cwd=self.home)
+
+    def start(self, *words: str | Path) -> Child:
+        command = [self.tools.binary("cosign"), *words]
+        return Child.start("cosign", command, self.home, env=self._environment, cwd=self.home)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """An empty home: no trust root, no token and no provider but those of the command line."""
         kept = {name: os.environ[name] for name in ("PATH", "NO_PROXY", "no_proxy")}
-        environment = kept | {"HOME": str(self.home), "TUF_ROOT": str(self.home / "tuf")}
-        return run([self.tools.binary("cosign"), *words], env=environment, cwd=self.home)
+        return kept | {"HOME": str(self.home), "TUF_ROOT": str(self.home / "tuf")}
 
     def write(self, name: str, document: dict[str, object]) -> Path:
         path = self.home / name
@@ -147,3 +155,15 @@ def test_signing_with_a_refused_token_says_why(cosign, token, config, root, blob
     )
     assert refused.returncode != 0
     assert "There was an error processing the identity token" in refused.stderr
+
+
+def test_login_on_a_device_ends_in_a_signature(cosign, provider, config, root, blob):
+    """cosign's own login: it shows a URL, asks the provider for the token, and signs once somebody has agreed."""
+    bundle = cosign.home / "device.json"
+    command = ["sign-blob", "--yes", "--fulcio-auth-flow=device", f"--signing-config={config}"]
+    with cosign.start(*command, f"--trusted-root={root}", f"--bundle={bundle}", blob) as device:
+        device.wait_until(lambda: "user_code=" in device.tail())
+        (verification,) = re.findall(r"http://\S+user_code=\S+", device.tail())
+        provider.approve(verification, EMAIL)
+        assert device.process.wait(30) == 0, device.tail()
+    assert json.loads(bundle.read_text())["verificationMaterial"]["certificate"]["rawBytes"]
