@@ -72,10 +72,12 @@ def main() -> None:
         ground = floor.least(before, floor.measure())
         report(console, ground, ours, theirs)
         if options.profile:
-            results = directory / "profile"
-            with servers.dayfly(made, directory, results) as server:
+            idle, busy = directory / "idle", directory / "busy"
+            with servers.dayfly(made, directory, idle):
+                pass
+            with servers.dayfly(made, directory, busy) as server:
                 profiled = run("Dayfly, profiled", server)
-            profile.report(console, results, profiled.certificates + WARM_UP)
+            profile.report(console, idle, busy, profiled.certificates + WARM_UP)
 
 
 def _options() -> argparse.Namespace:
@@ -135,7 +137,7 @@ def report(console: Console, ground: floor.Floor, ours: Result, theirs: Result |
     if theirs:
         table.add_row("Fulcio", *_cells(theirs, ground, theirs))
     console.print(table)
-    if not theirs:
+    if not servers.find_fulcio():
         console.print("Fulcio is not installed: go install github.com/sigstore/fulcio@v1.8.8", style="dim")
     _verdict(console, f"≤ {FLOOR_TARGET} × the floor", ours.cpu / ground.total <= FLOOR_TARGET)
     if theirs:
