@@ -7,7 +7,6 @@ could not work are refused with their line, and no issuer is trusted that the fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from ca.identity.configure import (
     identity_type,
 )
 from ca.identity.model import Extension
+from ca.oidc.loopback import is_loopback
 from ca.oidc.model import TrustedIssuer
 from ca.oidc.registry import overlap, specificity
 
@@ -216,17 +216,9 @@ def _url_problem(url: str) -> str:
         return "an issuer's URL names no user"
     if {".", ".."} & set(parts.path.split("/")):
         return "an issuer's URL has no . or .. in its path"
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(url):
         return "http is accepted only where the URL itself names a loopback host; use https"
     return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is loopback by its name alone: localhost, 127.0.0.0/8 or ::1."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_pem_certificates(text: str) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ca.identity.model import Claims
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
+_MAX_ISSUER_LENGTH: Final = 1024
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA")
 """What an issuer may sign with at all (RFC 7518 §3.1, RFC 8037 §3.1): asymmetric, and what go-oidc knows."""
@@ -120,6 +121,6 @@ def _read_issuer(claims: dict[str, Any]) -> str:
     issuer = claims.get("iss")
     if issuer is None:
         raise ClaimMissing("it has no iss claim", claim="iss")
-    if not isinstance(issuer, str) or not issuer:
-        raise ClaimInvalid("its iss claim is not a URL", claim="iss")
+    if not isinstance(issuer, str) or not 0 < len(issuer) <= _MAX_ISSUER_LENGTH:
+        raise ClaimInvalid(f"its iss claim is not a URL of at most {_MAX_ISSUER_LENGTH} characters", claim="iss")
     return issuer
