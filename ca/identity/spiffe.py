@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from ca.errors import ClaimInvalid
 from ca.identity.claims import subject
+from ca.identity.go_quote import quote
 from ca.identity.model import Claims, Identity, URIName
 
 _TRUST_DOMAIN: Final = r"[a-z0-9._-]+"
@@ -36,7 +37,10 @@ class SPIFFEID:
         sub = subject(claims)
         match = _ID.fullmatch(sub)
         if match is None:
-            raise ClaimInvalid(f"invalid spiffe ID provided: {sub}", claim="sub")
+            problem = f"invalid spiffe ID provided: {quote(sub[:200])}"
+            raise ClaimInvalid(
+                f"{problem}; expected a sub claim such as spiffe://{self.trust_domain}/workload", claim="sub"
+            )
         if match[1] != self.trust_domain:
             problem = f"spiffe ID trust domain {match[1]} doesn't match configured trust domain {self.trust_domain}"
             raise ClaimInvalid(problem, claim="sub")

@@ -103,7 +103,7 @@ class _Parser:
     def parse(self) -> tuple[Part, ...]:
         parts, ending = self.parse_body()
         if ending:
-            raise self.error(f"{{{{{ending}}}}} without {{{{if}}}}")
+            raise self.error(f"{ending} without if", self.position - len(ending))
         return parts
 
     # ---- text and actions
@@ -144,6 +144,7 @@ class _Parser:
 
     def parse_if(self) -> If:
         self.descend()
+        start = self.position - len("if")
         branches: list[tuple[Expression, tuple[Part, ...]]] = []
         ending = "else if"
         while ending == "else if":
@@ -160,7 +161,7 @@ class _Parser:
             self.close()
             otherwise, ending = self.parse_body()
         if ending != "end":
-            raise self.error("{{if}} without {{end}}" if not ending else "a second {{else}}")
+            raise self.error("if without end" if not ending else "if with a second else", start)
         self.close()
         self.depth -= 1
         return If(tuple(branches), otherwise)

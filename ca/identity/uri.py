@@ -25,7 +25,7 @@ class URISubject:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""
         sub = subject(claims)
         if is_email(sub):
-            raise ClaimInvalid("uri subject should not be an email address", claim="sub")
+            raise ClaimInvalid("uri subject should not be an email address, but the sub claim is", claim="sub")
         try:
             url = parse(sub)
         except URLError as error:

@@ -24,8 +24,8 @@ class Username:
         """Raises ClaimMissing or ClaimInvalid."""
         sub = subject(claims)
         if "!" in sub:
-            raise ClaimInvalid("username cannot contain ! character", claim="sub")
+            raise ClaimInvalid("username cannot contain ! character, but the sub claim does", claim="sub")
         if is_email(sub):
-            raise ClaimInvalid("username should not be an email address", claim="sub")
+            raise ClaimInvalid("username should not be an email address, but the sub claim is", claim="sub")
         name = UserName(f"{sub}!{self.domain}")
         return Identity(issuer=issuer, subject=sub, subject_alt_name=name, challenge=sub)
