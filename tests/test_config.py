@@ -36,7 +36,7 @@ def uncommented(text: str) -> str:
     """The example with its defaults switched on: lines that are a commented setting or list item."""
     import re
 
-    return re.sub(r"^( *)# (?=[a-z-]+:( |$)|  - )", r"\1", text, flags=re.M)
+    return re.sub(r"^( *)# (?=[a-z-]+:( |$)|  - )", r"\1", text, flags=re.MULTILINE)
 
 
 def test_the_example_shows_every_setting_with_its_default(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Edge:
                 record["status"] = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                headers.add_vary_header("Origin")
+                if "vary" not in headers:
+                    headers["Vary"] = "Origin"
             await send(message)
 
         try:

@@ -1,0 +1,192 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="dayfly",
+    help="A short-lived code-signing certificate authority that speaks Fulcio's wire protocol.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+ca_app = typer.Typer(help="Make the keys and certificates of a certificate authority.", no_args_is_help=True)
+config_app = typer.Typer(help="Work on configuration files.", no_args_is_help=True)
+app.add_typer(ca_app, name="ca")
+app.add_typer(config_app, name="config")
+
+CONFIG_ERROR = 78
+"""EX_CONFIG of sysexits.h: the operator has to change something before trying again."""
+
+
+@contextmanager
+def _operator_errors() -> Iterator[None]:
+    """What is wrong with the configuration goes to standard error in words, without a traceback."""
+    from ca.errors import DayflyError
+
+    try:
+        yield
+    except DayflyError as problem:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(problem.public_message)}")
+        raise typer.Exit(CONFIG_ERROR) from problem
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The server's configuration file, such as `config/ca.yaml`."),
+]
+ListenOption = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve the API.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one a core is right.")]
+IdentityOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The issuers to trust: Fulcio's identity configuration.")
+]
+CertOption = Annotated[
+    Path | None, typer.Option(metavar="CHAIN.pem", help="The issuing certificate first, the root last.")
+]
+KeyOption = Annotated[Path | None, typer.Option(metavar="KEY.pem", help="The issuing certificate's private key.")]
+PasswordOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Password of an encrypted key; or set `DAYFLY_CA_KEY_PASSWORD`."),
+]
+LogOption = Annotated[
+    str | None,
+    typer.Option("--ct-log", metavar="URL|none", help="The CT log's submission prefix; `none` switches CT off."),
+]
+LogKeyOption = Annotated[Path | None, typer.Option("--ct-log-key", metavar="PUB.pem", help="The CT log's public key.")]
+DataOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the server keeps its data.")]
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    listen: ListenOption = None,
+    workers: WorkersOption = None,
+    identity_config: IdentityOption = None,
+    ca_cert: CertOption = None,
+    ca_key: KeyOption = None,
+    ca_key_password_file: PasswordOption = None,
+    ct_log: LogOption = None,
+    ct_log_key: LogKeyOption = None,
+    data: DataOption = None,
+    metrics_listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|none", help="Where to serve Prometheus metrics.")
+    ] = None,
+) -> None:
+    """Serve the certificate authority.
+
+    Every setting can stand in the configuration file, be a flag here, or an environment variable: `log-key` in the
+    section `ct` is `--ct-log-key` and `DAYFLY_CT_LOG_KEY`. Flags win over the environment, that over the file.
+    """
+    flags = {
+        "listen": listen,
+        "workers": workers,
+        "identity-config": identity_config,
+        "ca-cert": ca_cert,
+        "ca-key": ca_key,
+        "ca-key-password-file": ca_key_password_file,
+        "ct-log": ct_log,
+        "ct-log-key": ct_log_key,
+        "data": data,
+        "metrics-listen": metrics_listen,
+    }
+    with _operator_errors():
+        from ca.config import load_settings
+        from ca.main import environment
+        from ca.main import serve as run
+
+        run(load_settings(config, flags, environment()))
+
+
+@app.command()
+def dev(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="A loopback address.")] = "127.0.0.1:5555",
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Keys and certificates are kept here.")] = Path(".dayfly"),
+) -> None:
+    """Run a private instance for development: a CA, and an identity provider that believes what you type.
+
+    Everything is made on the first start and found again on the next. It listens on loopback alone.
+    """
+    with _operator_errors():
+        from ca.dev.instance import run
+
+        run(listen, data)
+
+
+@app.command("dev-token")
+def dev_token(
+    email: Annotated[str, typer.Option(help="Who the token says you are.")],
+    claim: Annotated[list[str] | None, typer.Option(metavar="NAME=TEXT|NAME:=JSON", help="A further claim.")] = None,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The instance's directory.")] = Path(".dayfly"),
+) -> None:
+    """Print an identity token of the development issuer, without a newline.
+
+    For example: `cosign sign-blob --identity-token "$(dayfly dev-token --email ada@example.com)" …`
+    """
+    with _operator_errors():
+        from ca.dev.instance import token
+
+        sys.stdout.write(token(data, email, claim or []))
+
+
+@ca_app.command("init")
+def ca_init(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A directory that is empty or does not exist.")],
+    organization: Annotated[str, typer.Option(help="The `O` of both certificates.")] = "dayfly",
+    common_name: Annotated[str, typer.Option(help="The root's `CN`; the intermediate's has `-intermediate` added.")] = (
+        "dayfly"
+    ),
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The first issuer to trust, for e-mail addresses.")
+    ] = None,
+    root_password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Encrypts the root's key; without it one is made.")
+    ] = None,
+) -> None:
+    """Make a root (P-384), an intermediate (P-256), a CT log key pair, and a `ca.yaml` that uses them.
+
+    The root's key is encrypted: move it offline once the intermediate is signed. The server needs the rest.
+    """
+    with _operator_errors():
+        from ca.cli.init import init
+
+        init(out, organization, common_name, issuer, root_password_file, Console(soft_wrap=True))
+
+
+@config_app.command("check")
+def config_check(config: Annotated[Path, typer.Option("--config", "-c")] = Path("config/ca.yaml")) -> None:
+    """Load everything the server would, and say what is wrong, with file and line."""
+    with _operator_errors():
+        from ca.cli.check import check
+
+        check(config, Console(soft_wrap=True))
+
+
+@app.command()
+def request(
+    url: Annotated[str, typer.Option(help="The CA, such as `http://127.0.0.1:5555`.")],
+    token: Annotated[str, typer.Option(help="An identity token, or `-` to read it from standard input.")],
+    csr: Annotated[bool, typer.Option("--csr", help="Send a signing request, as sigstore-python does.")] = False,
+    pem: Annotated[bool, typer.Option("--pem", help="Print the chain as PEM instead of a table.")] = False,
+) -> None:
+    """Get a certificate for a fresh key, and print what is in it.
+
+    The key is forgotten at the end: this is for people who debug a CA or an identity provider.
+    """
+    with _operator_errors():
+        from ca.cli.request import request as run
+
+        run(url, sys.stdin.read() if token == "-" else token, csr=csr, pem=pem)

@@ -1,0 +1,186 @@
+"""`dayfly dev`: a private instance on loopback, whose identity provider believes what you type.
+
+It must never be taken for the real thing: it listens on loopback alone, and its certificates' organization, its
+log and its table all say what it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ca.config import ServerSettings
+from ca.dev.issuer import issuer_app
+from ca.dev.tokens import load_or_create_issuer_key, mint_token, parse_claims
+from ca.errors import ConfigurationError
+from ca.keys.ceremony import write_ca
+from ca.main import clock, serve, split_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+ORGANIZATION: Final = "Dayfly development, not for production"
+ISSUER_PATH: Final = "/issuer"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Where an instance keeps its files, and its two URLs."""
+
+    directory: Path
+    url: str
+
+    @property
+    def issuer(self) -> str:
+        return self.url + ISSUER_PATH
+
+    @property
+    def ca(self) -> Path:
+        return self.directory / "ca"
+
+    @property
+    def issuer_key(self) -> Path:
+        return self.directory / "issuer.key.pem"
+
+    @property
+    def identity_config(self) -> Path:
+        return self.directory / "identity.yaml"
+
+    @property
+    def signing_config(self) -> Path:
+        return self.directory / "signing_config.json"
+
+
+def run(listen: str, directory: Path) -> None:
+    """Make what is missing in `directory` and serve until interrupted. Raises ConfigurationError."""
+    _require_loopback(listen)
+    instance = Instance(directory.absolute(), f"http://{listen}")
+    settings = _prepare(instance, listen)
+    key = load_or_create_issuer_key(instance.issuer_key)
+    issuer = issuer_app(instance.issuer, key, clock)
+    serve(settings, partial(_beside_issuer, issuer), announce=partial(_announce, instance))
+
+
+def token(directory: Path, email: str, claims: Sequence[str]) -> str:
+    """A token of the instance in `directory`. Raises ConfigurationError where there is none."""
+    try:
+        recorded = json.loads((directory / "instance.json").read_text())
+        instance = Instance(directory, recorded["url"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ConfigurationError(
+            f"{directory}: no development instance; start one with `dayfly dev --data {directory}`"
+        ) from problem
+    key = load_or_create_issuer_key(instance.issuer_key)
+    return mint_token(key, instance.issuer, email, parse_claims(claims), clock())
+
+
+def _require_loopback(listen: str) -> None:
+    host, _ = split_address(listen) if ":" in listen else ("", 0)
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigurationError(
+            f"--listen: {listen} is not a loopback address with a port, such as 127.0.0.1:5555; a development "
+            "instance signs for anybody who asks, so it listens nowhere else. To serve others: `dayfly serve`"
+        )
+
+
+def _prepare(instance: Instance, listen: str) -> ServerSettings:
+    instance.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not instance.ca.exists():
+        write_ca(instance.ca, ORGANIZATION, "Dayfly development", clock())
+    _write(instance.directory / "instance.json", json.dumps({"url": instance.url}))
+    _write(instance.directory / ".gitignore", "*\n")
+    _write(instance.identity_config, yaml.safe_dump({"oidc-issuers": {instance.issuer: _issuer(instance)}}))
+    _write(instance.signing_config, json.dumps(_signing_config(instance), indent=2))
+    return ServerSettings.model_validate(
+        {
+            "listen": listen,
+            "data": instance.directory,
+            "identity-config": instance.identity_config,
+            "ca": {"cert": instance.ca / "chain.pem", "key": instance.ca / "intermediate.key.pem"},
+            "ct": {"log": "none"},
+            "metrics": {"listen": "none"},
+            "log": {"format": "console"},
+        }
+    )
+
+
+def _issuer(instance: Instance) -> dict[str, str]:
+    return {"issuer-url": instance.issuer, "client-id": "sigstore", "type": "email"}
+
+
+def _signing_config(instance: Instance) -> dict[str, object]:
+    """What cosign wants to know before it signs, without a transparency log or timestamps of signatures."""
+    # The major version is that of Fulcio as a service, which stayed 1 when its paths became v2.
+    service = {"majorApiVersion": 1, "validFor": {"start": "2020-01-01T00:00:00Z"}, "operator": "dayfly dev"}
+    return {
+        "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+        "caUrls": [{"url": instance.url, **service}],
+        "oidcUrls": [{"url": instance.issuer, **service}],
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _beside_issuer(issuer: ASGIApp, app: ASGIApp) -> ASGIApp:
+    """One application of two: the identity provider under its path, the CA everywhere else."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if path == ISSUER_PATH or path.startswith(ISSUER_PATH + "/"):
+            await issuer({**scope, "path": path[len(ISSUER_PATH) :] or "/"}, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return both
+
+
+def _announce(instance: Instance) -> None:
+    structlog.get_logger("dev").warning(
+        "this is a development instance: its identity provider believes what anybody types. Not for production"
+    )
+    table = Table(title="Dayfly for development", title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("CA", instance.url)
+    table.add_row("issuer", f"{instance.issuer}  (sign in by typing who you are)")
+    table.add_row("chain", f"{instance.url}/api/v2/trustBundle  and  {instance.ca / 'chain.pem'}")
+    table.add_row("readiness", f"{instance.url}/readyz")
+    table.add_row("API", f"{instance.url}/openapi.json")
+    table.add_row("data", str(instance.directory))
+    out = Console(soft_wrap=True)
+    out.print(table)
+    out.print("In another terminal:", style="bold")
+    out.print(_lines(instance), markup=False, highlight=False)
+
+
+def _lines(instance: Instance) -> str:
+    data = "" if instance.directory == Path(".dayfly").absolute() else f" --data {instance.directory}"
+    token_command = f'"$(dayfly dev-token --email ada@example.com{data})"'
+    return f"""
+  # a certificate, decoded
+  dayfly request --url {instance.url} --token {token_command}
+
+  # the issuers it trusts
+  curl {instance.url}/api/v2/configuration
+
+  # sign a file with cosign
+  cosign sign-blob --yes --signing-config {instance.signing_config} \\
+    --identity-token {token_command} --bundle README.sigstore.json README.md
+"""

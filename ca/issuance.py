@@ -1,0 +1,146 @@
+"""The issuance cycle: a token and a key in, a certificate out. Read `CertificateAuthority.issue` first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ca.certificate import lint
+from ca.certificate.profile import assemble, new_serial
+from ca.ct.model import Precertificate
+from ca.ct.rfc6962 import sct_list
+from ca.errors import KeyUnparsable, TokenMissing
+from ca.proof import prove
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ca.certificate.chain import Chain
+    from ca.certificate.profile import Profile
+    from ca.ct.model import Log
+    from ca.ct.rfc6962 import SCT
+    from ca.identity.model import Identity
+    from ca.keys.model import CAKeys
+    from ca.oidc.model import VerifiedToken
+    from ca.oidc.verifier import TokenVerifier
+    from ca.proof.model import KeyMaterial
+    from ca.proof.policy import KeyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """What a client asks, read off the wire and not yet believed."""
+
+    unverified_token: str | None
+    key_material: KeyMaterial | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that has passed every step."""
+
+    certificate: bytes
+    """DER."""
+    chain: Chain
+    """The issuing certificate to the root."""
+    sct: SCT | None
+    """The one embedded in the certificate; None where CT is switched off."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of a request so far, for its log record and metrics; a refusal leaves it where it stopped."""
+
+    token: VerifiedToken | None = None
+    identity: Identity | None = None
+    serial: int | None = None
+    sct: SCT | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time by step (`telemetry.STEPS`)."""
+    _last: float = field(default_factory=perf_counter)
+
+    def done(self, step: str) -> None:
+        now = perf_counter()
+        self.seconds[step] = now - self._last
+        self._last = now
+
+
+class CertificateAuthority:
+    """Issues certificates. Stateless: any number of these may share a CA key and a log."""
+
+    def __init__(
+        self, *, tokens: TokenVerifier, key_policy: KeyPolicy, profile: Profile, keys: CAKeys, log: Log | None
+    ) -> None:
+        """`log` is None only where the operator has switched CT off in so many words."""
+        self._tokens = tokens
+        self._key_policy = key_policy
+        self._profile = profile
+        self._keys = keys
+        self._log = log
+
+    async def issue(self, request: SigningRequest, now: datetime, progress: Progress) -> Issued:
+        """One certificate for `request`, or an error of `ca.errors` and no certificate.
+
+        The steps carry the numbers of the issuance cycle in docs/design.md.
+        """
+        # 3. The token: who vouches for whom.
+        if not request.unverified_token:
+            raise TokenMissing(
+                "the request has none; send it in credentials.oidcIdentityToken or as `Authorization: Bearer`"
+            )
+        progress.token = token = await self._tokens.verify(request.unverified_token, now)
+        progress.done("token")
+
+        # 4. Claims to identity: whom the certificate will name.
+        progress.identity = identity = token.trusted.identity_type.identify(token.issuer, token.claims)
+        progress.done("identity")
+
+        # 5. The key, and that the client holds it.
+        if request.key_material is None:
+            raise KeyUnparsable("the request has neither a public key nor a certificate signing request")
+        key = prove(request.key_material, identity.challenge, self._key_policy)
+        progress.done("proof")
+
+        # 8. The TBS, once. From here on one CA key, one serial and one `now`, whatever is reloaded meanwhile.
+        ca_key = self._keys.current(now)
+        signing, chain = ca_key.signing_key, ca_key.chain
+        progress.serial = serial = new_serial()
+        draft = self._profile.draft(identity, key, chain, signing.signature_algorithm, serial, now)
+        progress.done("draft")
+
+        precertificate: bytes | None = None
+        scts: bytes | None = None
+        if self._log is not None:
+            # 9. Sign the precertificate. From here on the CA has promised to issue (RFC 6962 §3.1).
+            tbs = draft.precertificate_tbs()
+            precertificate = assemble(tbs, signing.signature_algorithm, await signing.sign(tbs))
+            progress.done("precertificate")
+
+            # 10. Log it. The SCT comes back verified; without one there is no final signature.
+            progress.sct = await self._log.add_pre_chain(
+                Precertificate(precertificate, draft.clean_tbs, chain.issuer_key_hash, chain.ders), now
+            )
+            scts = sct_list([progress.sct])
+            progress.done("log")
+
+        # 11. The same TBS with the SCT list in the poison's place.
+        tbs = draft.certificate_tbs(scts)
+        certificate = assemble(tbs, signing.signature_algorithm, await signing.sign(tbs))
+        progress.done("certificate")
+
+        # 12. Read back what was written and compare it with what was asked. Nothing leaves that differs.
+        lint.check(
+            certificate,
+            identity=identity,
+            key=key,
+            chain=chain,
+            serial=serial,
+            not_before=now,
+            lifetime=self._profile.lifetime,
+            precertificate=precertificate,
+            sct_list=scts,
+        )
+        progress.done("lint")
+
+        return Issued(certificate, chain, progress.sct)

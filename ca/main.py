@@ -1,0 +1,252 @@
+"""The composition root: from the configuration to running objects. The only reader of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+
+from ca.api.app import application
+from ca.api.health import Health
+from ca.api.signing import Signing
+from ca.api.trust import Trust
+from ca.certificate.profile import Profile
+from ca.ct.remote import RemoteLog, load_log_key
+from ca.ct.settings import SWITCHED_OFF
+from ca.documents import file_bytes
+from ca.errors import ConfigurationError
+from ca.issuance import CertificateAuthority
+from ca.keys.reload import ReloadingFileKey
+from ca.oidc.identity_config import load_identity_config
+from ca.oidc.registry import IssuerRegistry
+from ca.oidc.verifier import TokenVerifier
+from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
+from ca.telemetry import Metrics, configure_logging
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    import uvicorn
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ca.config import ServerSettings
+    from ca.ct.model import Log
+    from ca.keys.model import CAKeys
+
+GAUGE_INTERVAL = 5.0
+"""Seconds between readings of the gauges that change with time alone."""
+GRACE = 30
+"""Seconds that requests in flight get at shutdown: more than the CT budget, so that none dies after its SCT."""
+
+
+def environment() -> Mapping[str, str]:
+    return os.environ
+
+
+def clock() -> datetime:
+    """The one reading of the wall clock; everything below the edge is given `now`."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The object graph of one worker."""
+
+    signing: Signing
+    trust: Trust
+    health: Health
+    keys: CAKeys
+    log: Log | None
+    tokens: TokenVerifier
+    registry: IssuerRegistry
+
+
+@asynccontextmanager
+async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[Composed]:
+    """Load everything the settings name and put it together. Raises ConfigurationError with the place."""
+    async with AsyncExitStack() as stack:
+        keys = await ReloadingFileKey.load(settings.ca, clock)
+        stack.push_async_callback(_cancel, asyncio.create_task(keys.run()))
+
+        registry = IssuerRegistry(load_identity_config(settings.identity_config))
+        tokens = TokenVerifier(registry)
+        stack.push_async_callback(tokens.aclose)
+
+        log: Log | None = None
+        if settings.ct.log != SWITCHED_OFF:
+            log = remote_log(settings)
+            stack.push_async_callback(log.aclose)
+
+        authority = CertificateAuthority(
+            tokens=tokens,
+            key_policy=key_policy(settings),
+            profile=Profile(settings.lifetime),
+            keys=keys,
+            log=log,
+        )
+        signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
+        composed = Composed(signing, Trust(keys, registry), Health(keys, log, clock), keys, log, tokens, registry)
+        stack.push_async_callback(_cancel, asyncio.create_task(_read_gauges(composed, metrics)))
+        yield composed
+
+
+def remote_log(settings: ServerSettings) -> RemoteLog:
+    assert settings.ct.log_key is not None  # CTSettings requires it beside a log
+    tls_ca = file_bytes(settings.ct.log_tls_ca).decode() if settings.ct.log_tls_ca else None
+    return RemoteLog(settings.ct.log, load_log_key(settings.ct.log_key), tls_ca=tls_ca)
+
+
+def key_policy(settings: ServerSettings) -> KeyPolicy:
+    blocked = frozenset[bytes]()
+    if settings.blocked_keys:
+        try:
+            blocked = load_blocked_keys(file_bytes(settings.blocked_keys).decode(errors="replace"))
+        except KeyPolicyError as problem:
+            raise ConfigurationError(f"{settings.blocked_keys}: {problem}") from problem
+    return KeyPolicy.parse(settings.client_signing_algorithms, blocked)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
+    while True:
+        now = clock()
+        ends = [chain.not_after for chain in composed.keys.chains()]
+        metrics.chain_expiry_seconds.set((min(ends) - now).total_seconds())
+        metrics.key_reload_failed.set(1 if composed.keys.last_reload_error else 0)
+        for issuer, age in composed.tokens.jwks_ages(now).items():
+            metrics.jwks_age_seconds.labels(issuer).set(age)
+        await asyncio.sleep(GAUGE_INTERVAL)
+
+
+class Worker:
+    """One worker process as an ASGI application: composes when the server starts, releases when it stops."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """`registry` is None in a process of several: its values live in files that the parent serves."""
+        self._settings = settings
+        self._wrap = wrap
+        self._registry = registry or CollectorRegistry()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        configure_logging(self._settings.log)
+        metrics = Metrics(self._registry)
+        try:
+            async with compose(self._settings, metrics) as composed:
+                app = application(composed.signing, composed.trust, composed.health, self._settings.http)
+                self._app = self._wrap(app) if self._wrap else app
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except ConfigurationError as problem:
+            await send({"type": "lifespan.startup.failed", "message": str(problem)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def serve(
+    settings: ServerSettings,
+    wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+    announce: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ConfigurationError before it listens if anything is wrong.
+
+    `wrap` puts something around the application; `announce` is called once the socket is bound.
+    """
+    import uvicorn
+
+    configure_logging(settings.log)
+    logger = structlog.get_logger("server")
+    asyncio.run(check(settings))
+    if settings.ct.log == SWITCHED_OFF:
+        logger.warning(
+            "Certificate Transparency is switched off: certificates are issued without an SCT, are in no log, "
+            "and no sigstore client accepts them by default"
+        )
+    host, port = split_address(settings.listen)
+    config = uvicorn.Config(
+        partial(Worker, settings, wrap, REGISTRY if settings.workers == 1 else None),
+        factory=True,
+        host=host,
+        port=port,
+        workers=settings.workers,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    with tempfile.TemporaryDirectory(prefix="dayfly-metrics-") as metrics_directory:
+        if settings.workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
+        serve_metrics(settings)
+        listening = config.bind_socket()
+        logger.info("listening", address=settings.listen, workers=settings.workers, ct=settings.ct.log, pid=os.getpid())
+        if announce:
+            announce()
+        _run(config, listening)
+
+
+def _run(config: uvicorn.Config, listening: socket.socket) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    if config.workers > 1:
+        Multiprocess(config, sockets=[listening]).run()
+        return
+    uvicorn.Server(config).run([listening])
+
+
+async def check(settings: ServerSettings) -> None:
+    """Load all that the server would and let it go again. Raises ConfigurationError."""
+    async with compose(settings, Metrics(CollectorRegistry())):
+        pass
+
+
+def serve_metrics(settings: ServerSettings) -> None:
+    """Serve Prometheus' text format on a listener of its own, in a thread of this process."""
+    if settings.metrics.listen == "none":
+        return
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in environment():
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    host, port = split_address(settings.metrics.listen)
+    try:
+        start_http_server(port, host, registry)
+    except OSError as problem:
+        raise ConfigurationError(f"metrics: cannot listen on {settings.metrics.listen}: {problem}") from problem
+
+
+def split_address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
