@@ -148,14 +148,14 @@ def certificate_pem(der: bytes) -> str:
 
 
 def _check_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except ValueError as problem:
+    if certificate.issuer.public_bytes() != issuer.subject.public_bytes():
         raise ChainInvalid(
             f'{_name(certificate)} was issued by "{certificate.issuer.rfc4514_string()}", but {_name(issuer)} follows; '
             "the issuing certificate comes first, each one's issuer next, the root last"
-        ) from problem
-    except (InvalidSignature, TypeError, UnsupportedAlgorithm) as problem:
+        )
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as problem:
         raise ChainInvalid(
             f"the signature on {_name(certificate)} is not by the key of {_name(issuer)}, which bears its issuer's name"
         ) from problem
