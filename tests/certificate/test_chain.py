@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -224,15 +225,17 @@ def test_a_root_that_another_key_signed_is_refused() -> None:
 
 
 def test_a_signature_over_sha1_is_refused() -> None:
-    tbs = asn1.decode_der(structures.TBSCertificate, issuing().tbs_certificate_bytes)
-    tbs.signature = structures.tlv(bytes.fromhex("300906072a8648ce3d0401"))  # ecdsa-with-SHA1
+    key = private_key("RSA-2048")
+    rsa_root = ca_builder(key, "root").sign(key, SHA256())
+    tbs = asn1.decode_der(structures.TBSCertificate, issuing(key).tbs_certificate_bytes)
+    tbs.signature = structures.tlv(bytes.fromhex("300d06092a864886f70d0101050500"))  # sha1WithRSAEncryption
     message = structures.encode(tbs)
     certificate = structures.Certificate(
         tbs_certificate=structures.tlv(message),
         signature_algorithm=tbs.signature,
-        signature=asn1.BitString(ROOT.sign(message, ec.ECDSA(SHA1())), 0),
+        signature=asn1.BitString(key.sign(message, PKCS1v15(), SHA1()), 0),
     )
-    assert "is signed with sha1" in refused(x509.load_der_x509_certificate(structures.encode(certificate)), root())
+    assert "is signed with sha1" in refused(x509.load_der_x509_certificate(structures.encode(certificate)), rsa_root)
 
 
 def test_a_root_that_allows_no_intermediate_is_refused() -> None:
