@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
@@ -132,8 +131,6 @@ class Chain:
             )
         for certificate, issuer in pairwise(self.certificates):
             _check_issued_by(certificate, issuer)
-            if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
-                raise ChainInvalid(f"{_name(certificate)} is signed with {certificate.signature_hash_algorithm.name}")
         if root.subject != root.issuer:
             raise ChainInvalid(
                 f"the last certificate, {_name(root)}, is no root but was issued by "

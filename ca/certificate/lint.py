@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.x509.oid import ExtensionOID
 
 from ca.errors import Misissuance
@@ -19,6 +22,8 @@ from ca.identity.model import EmailName, URIName, UserName
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from ca.certificate.chain import Chain
     from ca.identity.model import Identity, SubjectAlternativeName
@@ -34,9 +39,9 @@ _USAGES: Final = bytes.fromhex(
 _POISON: Final = bytes.fromhex("3013 060a2b06010401d679020403 0101ff 0402 0500")  # RFC 6962 §3.1
 
 _ECDSA: Final = {
-    "secp256r1": bytes.fromhex("300a 06082a8648ce3d040302"),
-    "secp384r1": bytes.fromhex("300a 06082a8648ce3d040303"),
-    "secp521r1": bytes.fromhex("300a 06082a8648ce3d040304"),
+    "secp256r1": (bytes.fromhex("300a 06082a8648ce3d040302"), ECDSA(SHA256())),
+    "secp384r1": (bytes.fromhex("300a 06082a8648ce3d040303"), ECDSA(SHA384())),
+    "secp521r1": (bytes.fromhex("300a 06082a8648ce3d040304"), ECDSA(SHA512())),
 }
 _RSA: Final = bytes.fromhex("300d 06092a864886f70d01010b 0500")
 _ED25519: Final = bytes.fromhex("3005 06032b6570")
@@ -77,7 +82,9 @@ def check(  # noqa: PLR0913 - all that was asked for
         _check_extensions(read, identity, key, chain, sct_list)
         _equal("key usages' encoding", _content(_content(fields[7]))[: len(_USAGES)], _USAGES)
         _check_precertificate(precertificate, body, fields[7], sct_list)
-        read.verify_directly_issued_by(chain.certificates[0])
+        signed = read.tbs_certificate_bytes
+        _check_outside("certificate", certificate, signed, fields[2])
+        _verify(chain.certificates[0].public_key(), read.signature, signed)
     except Misissuance:
         raise
     except InvalidSignature as problem:
@@ -87,7 +94,7 @@ def check(  # noqa: PLR0913 - all that was asked for
 
 
 def _check_fields(fields: list[bytes], chain: Chain, serial: int, not_before: datetime, lifetime: timedelta) -> None:
-    """RFC 5280 §4.1.2; the issuer's name is compared together with the signature."""
+    """RFC 5280 §4.1.2."""
     if len(fields) != 8:
         raise Misissuance(f"the certificate has {len(fields)} fields; expected 8")
     start = not_before.replace(microsecond=0)
@@ -99,6 +106,7 @@ def _check_fields(fields: list[bytes], chain: Chain, serial: int, not_before: da
     _equal("version", fields[0], _VERSION_3)
     _equal("serial number", fields[1], _element(0x02, octets))
     _equal("signature algorithm", fields[2], _signature_algorithm(chain.certificates[0]))
+    _equal("issuer", fields[3], chain.issuer)
     _equal("validity", fields[4], _element(0x30, times))
     _equal("subject", fields[5], _EMPTY_NAME)
 
@@ -167,10 +175,15 @@ def _check_precertificate(precertificate: bytes | None, body: bytes, extensions:
         return
     poisoned = _element(0xA3, _element(0x30, _content(_content(extensions)) + _POISON))
     tbs = _element(0x30, body[: len(body) - len(extensions)] + poisoned)
-    logged, algorithm, signature = _elements(_content(precertificate))
-    _equal("precertificate", logged, tbs)
-    _equal("precertificate's signature algorithm", algorithm, _elements(body)[2])
-    _equal("precertificate's length", precertificate, _element(0x30, logged + algorithm + signature))
+    _check_outside("precertificate", precertificate, tbs, _elements(body)[2])
+
+
+def _check_outside(what: str, certificate: bytes, tbs: bytes, algorithm: bytes) -> None:
+    """RFC 5280 §4.1.1, as bytes: readers do not look at the number of unused bits in a signature."""
+    _, _, signature = _elements(_content(certificate))
+    start, _ = _header(signature, 0)
+    bits = _element(0x03, b"\0" + signature[start + 1 :])
+    _equal(what, certificate, _element(0x30, tbs + algorithm + bits))
 
 
 def _fulcio(identity: Identity) -> list[tuple[int, bytes]]:
@@ -193,10 +206,22 @@ def _authority(issuing: x509.Certificate) -> x509.AuthorityKeyIdentifier | None:
 def _signature_algorithm(issuing: x509.Certificate) -> bytes:
     match issuing.public_key():
         case EllipticCurvePublicKey() as key:
-            return _ECDSA[key.curve.name]
+            return _ECDSA[key.curve.name][0]
         case Ed25519PublicKey():
             return _ED25519
     return _RSA
+
+
+def _verify(issuing_key: CertificatePublicKeyTypes, signature: bytes, tbs: bytes) -> None:
+    match issuing_key:
+        case EllipticCurvePublicKey():
+            issuing_key.verify(signature, tbs, _ECDSA[issuing_key.curve.name][1])
+        case Ed25519PublicKey():
+            issuing_key.verify(signature, tbs)
+        case RSAPublicKey():
+            issuing_key.verify(signature, tbs, PKCS1v15(), SHA256())
+        case _:
+            raise Misissuance("the issuing key is of a kind that signs nothing here")
 
 
 def _equal(what: str, read: object, asked: object) -> None:

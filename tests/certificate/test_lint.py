@@ -356,9 +356,27 @@ def test_no_bit_of_the_certificate_can_change(ca_kind: str) -> None:
             lint.check(certificate, **issued.asked)
 
 
+def test_unused_bits_in_a_signature_are_misissuance() -> None:
+    """Where the last bits of the signature are zero, a reader that does not look takes it."""
+    while True:
+        issued = issue(make_ca())
+        signatures = [x509.load_der_x509_certificate(der).signature for der in (issued.final, issued.precertificate)]
+        if all(signature[-1] % 2 == 0 for signature in signatures):
+            break
+    final, precertificate = (
+        der[: -len(signature) - 1] + b"\1" + signature
+        for der, signature in zip((issued.final, issued.precertificate), signatures, strict=True)
+    )
+    x509.load_der_x509_certificate(final).verify_directly_issued_by(issued.ca.chain.certificates[0])
+    with pytest.raises(Misissuance):
+        lint.check(final, **issued.asked)
+    with pytest.raises(Misissuance):
+        lint.check(issued.final, **{**issued.asked, "precertificate": precertificate})
+
+
 def test_no_bit_of_the_precertificates_tbs_can_change() -> None:
     issued = issue(make_ca())
-    signature = len(issued.precertificate) - 74
+    signature = len(issued.precertificate) - len(x509.load_der_x509_certificate(issued.precertificate).signature)
     for flipped in flips(issued.precertificate[:signature]):
         precertificate = flipped + issued.precertificate[signature:]
         with pytest.raises(Misissuance):
