@@ -84,7 +84,7 @@ def import_keys(issuer: str, entries: Sequence[object]) -> KeySet:
     for entry in entries[:MAX_KEYS]:
         try:
             key = import_key(entry)
-        except (JoseError, ValueError, TypeError, KeyWeak) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the libraries make of one key, the others count
             unverified_id = entry.get("kid") if isinstance(entry, dict) else None
             kid = quoted(unverified_id) if isinstance(unverified_id, str) else None
             why = error.detail if isinstance(error, KeyWeak) else str(error)[:200]
@@ -98,7 +98,7 @@ def import_keys(issuer: str, entries: Sequence[object]) -> KeySet:
 def import_key(entry: object) -> VerificationKey:
     """One public JWK. A key for other uses, such as encryption, comes without algorithms.
 
-    Raises ValueError, TypeError, JoseError or KeyWeak for one that should not be used at all.
+    Raises for one that should not be used at all: KeyWeak, or what joserfc and cryptography raise.
     """
     if not isinstance(entry, dict):
         raise TypeError("not a JSON object")

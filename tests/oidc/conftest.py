@@ -7,7 +7,14 @@ import pytest
 from tests.oidc.provider import Provider
 
 
-@pytest.fixture
-def provider() -> Iterator[Provider]:
+@pytest.fixture(scope="session")
+def shared_provider() -> Iterator[Provider]:
     with Provider(algorithm="ES256") as provider:
         yield provider
+
+
+@pytest.fixture
+def provider(shared_provider: Provider) -> Provider:
+    """An honest provider, which stops in no time because it does not."""
+    shared_provider.reset()
+    return shared_provider

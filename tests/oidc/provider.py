@@ -75,8 +75,14 @@ class Provider:
         scheme = "https" if tls else "http"
         self.issuer = f"{scheme}://localhost:{self._socket.getsockname()[1]}{path}"
         self.algorithm = algorithm
+        self._server = _server(self, path, tls)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self.reset()
+
+    def reset(self) -> None:
+        """A new key, and honest from now on: what a test begins with that shares a provider with others."""
         self.algorithms: list[str] | None = list(ALGORITHMS)
-        self.keys: list[Key] = [make_key(algorithm)]
+        self.keys: list[Key] = [make_key(self.algorithm)]
         self.published: list[dict[str, Any]] | None = None
         """The key set's entries, where they are not the public halves of `keys`."""
         self.metadata: dict[str, Any] = {}
@@ -84,8 +90,6 @@ class Provider:
         self.headers: dict[str, str] = {}
         self.fetches: Counter[str] = Counter()
         self._misbehaviour: dict[str, Misbehaviour] = {}
-        self._server = _server(self, path, tls)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
