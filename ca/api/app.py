@@ -6,18 +6,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.routing import Route
 
-from ca.api import answers
-from ca.api.edge import Edge, Methods
+from ca.api.edge import Dispatch, Edge
 from ca.documents import Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from ca.api.health import Health
     from ca.api.signing import Signing
@@ -33,38 +30,29 @@ class HTTPSettings(Settings):
     """Web pages that may ask for certificates; `*` for any, as Fulcio has it. There are no cookies to protect."""
 
 
-def application(signing: Signing, trust: Trust, health: Health, settings: HTTPSettings) -> Starlette:
-    app = Starlette(
-        routes=[
-            Route("/api/v2/signingCert", Methods({"POST": signing.v2})),
-            Route("/api/v2/trustBundle", Methods({"GET": trust.bundle})),
-            Route("/api/v2/configuration", Methods({"GET": trust.configuration})),
-            Route("/api/v1/signingCert", Methods({"POST": signing.v1})),
-            Route("/api/v1/rootCert", Methods({"GET": trust.root_cert})),
-            Route("/healthz", Methods({"GET": health.healthz})),
-            Route("/livez", Methods({"GET": health.livez})),
-            Route("/readyz", Methods({"GET": health.readyz})),
-            Route("/openapi.json", Methods({"GET": _openapi})),
-        ],
-        middleware=[
-            Middleware(Edge),
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "HEAD"],
-                allow_headers=["Accept", "Authorization", "Content-Type", "X-Requested-With", "X-Request-Id"],
-                expose_headers=["X-Request-Id", "Retry-After"],
-            ),
-        ],
-        exception_handlers={404: _not_found},
+def application(signing: Signing, trust: Trust, health: Health, settings: HTTPSettings) -> ASGIApp:
+    """Dayfly's API as an ASGI application."""
+    dispatch = Dispatch(
+        {
+            "/api/v2/signingCert": {"POST": signing.v2},
+            "/api/v2/trustBundle": {"GET": trust.bundle},
+            "/api/v2/configuration": {"GET": trust.configuration},
+            "/api/v1/signingCert": {"POST": signing.v1},
+            "/api/v1/rootCert": {"GET": trust.root_cert},
+            "/healthz": {"GET": health.healthz},
+            "/livez": {"GET": health.livez},
+            "/readyz": {"GET": health.readyz},
+            "/openapi.json": {"GET": _openapi},
+        }
     )
-    # A trailing slash is another path, as with grpc-gateway; a redirect would turn a POST into a GET.
-    app.router.redirect_slashes = False
-    return app
-
-
-async def _not_found(_request: Request, _error: Exception) -> Response:
-    return answers.not_found()
+    cors = CORSMiddleware(
+        dispatch,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "HEAD"],
+        allow_headers=["Accept", "Authorization", "Content-Type", "X-Requested-With", "X-Request-Id"],
+        expose_headers=["X-Request-Id", "Retry-After"],
+    )
+    return Edge(cors)
 
 
 async def _openapi(_request: Request) -> Response:

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ca.api import answers, wire
@@ -65,17 +66,16 @@ class Signing:
             token = body.unverified_token or unverified_bearer(request.headers.get("authorization", ""))
             issued = await self._authority.issue(SigningRequest(token, body.key_material), now, progress)
             answer = render(issued)
-            self._record_issued(request, issued)
+            request.state.record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
         except DayflyError as refusal:
             problem = refusal
+        except ClientDisconnect:
+            raise
         except Exception as bug:  # noqa: BLE001 - the answer must be ours; the cause goes to the log
             problem = InternalError(f"request {request.state.request_id}")
             problem.__cause__ = bug
         self._record(request, progress, problem)
         return answers.error(problem, request.state.request_id) if problem else answer
-
-    def _record_issued(self, request: Request, issued: Issued) -> None:
-        request.state.record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
 
     def _record(self, request: Request, progress: Progress, problem: DayflyError | None) -> None:
         """Add to the request's log record what is known of it, and count it."""
