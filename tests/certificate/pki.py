@@ -127,7 +127,7 @@ def ca_builder(key, name: str, issuer: str | None = None, **replace) -> x509.Cer
     }
     start = replace.pop("start", START - timedelta(days=30))
     end = replace.pop("end", START + timedelta(days=300))
-    subject = replace.pop("subject", None) or common_name(name)
+    subject = replace.pop("subject", common_name(name))
     extensions |= replace
     builder = (
         x509.CertificateBuilder()
