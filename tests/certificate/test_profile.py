@@ -165,7 +165,7 @@ def test_the_issuer_keeps_the_string_types_of_the_ca() -> None:
 
     printable = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "printable", _type=_ASN1Type.PrintableString)
     t61 = x509.NameAttribute(NameOID.COMMON_NAME, "teletex", _type=_ASN1Type.T61String)
-    root = ca_builder(key, "", subject=x509.Name([printable, t61])).sign(key, hash_of(key))
+    root = ca_builder(key, "typed", subject=x509.Name([printable, t61])).sign(key, hash_of(key))
 
     ca = CA(Chain.of([root]), key, bytes.fromhex(ALGORITHMS["P-256"]))
     certificate = x509.load_der_x509_certificate(issue(ca).final)
