@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ca.oidc.fetch import Fetcher
-    from ca.oidc.jws import UnverifiedToken
+    from ca.oidc.jws import UnverifiedJWS
 
     Key = RSAKey | ECKey | OKPKey
 
@@ -40,11 +40,11 @@ class VerificationKey:
     key_id: str | None
     algorithms: frozenset[str]
 
-    def verifies(self, token: UnverifiedToken) -> bool:
-        """Whether the token's signature is by this key, with an algorithm that it is for."""
-        if token.algorithm not in self.algorithms:
+    def verifies(self, jws: UnverifiedJWS) -> bool:
+        """Whether the signature is by this key, with an algorithm that it is for."""
+        if jws.algorithm not in self.algorithms:
             return False
-        return _MODELS[token.algorithm].verify(token.signing_input, token.signature, self.key)
+        return _MODELS[jws.algorithm].verify(jws.signing_input, jws.signature, self.key)
 
 
 class KeySet:

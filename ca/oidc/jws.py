@@ -34,16 +34,24 @@ _REFUSED_MEMBERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class UnverifiedToken:
-    """What a token says of itself. Nobody has checked the signature."""
+class UnverifiedJWS:
+    """A signed message, before anybody has checked the signature."""
 
     algorithm: str
     """One of ALGORITHMS."""
     key_id: str | None
-    unverified_issuer: str
-    unverified_claims: Claims = field(repr=False)
+    unverified_payload: bytes = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """What a token says of itself."""
+
+    jws: UnverifiedJWS
+    unverified_issuer: str
+    unverified_claims: Claims = field(repr=False)
 
 
 def parse_token(unverified_token: str) -> UnverifiedToken:
@@ -51,22 +59,26 @@ def parse_token(unverified_token: str) -> UnverifiedToken:
 
     Raises TokenMissing, TokenMalformed, TokenAlgorithmRefused, and for `iss` ClaimMissing or ClaimInvalid.
     """
-    token = unverified_token.strip(" \t\r\n")
-    if not token:
+    jws = parse_jws(unverified_token.strip(" \t\r\n"))
+    claims = _object("payload", jws.unverified_payload)
+    return UnverifiedToken(jws, _read_issuer(claims), claims)
+
+
+def parse_jws(unverified_text: str) -> UnverifiedJWS:
+    """Compact serialization, strictly. Raises TokenMissing, TokenMalformed or TokenAlgorithmRefused."""
+    if not unverified_text:
         raise TokenMissing("it is empty")
-    if len(token) > MAX_TOKEN_LENGTH:
-        raise TokenMalformed(f"it has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
+    if len(unverified_text) > MAX_TOKEN_LENGTH:
+        raise TokenMalformed(f"it has {len(unverified_text)} characters; at most {MAX_TOKEN_LENGTH} are read")
     try:
-        parts = token.encode("ascii").split(b".")
+        parts = unverified_text.encode("ascii").split(b".")
     except UnicodeEncodeError as error:
         raise TokenMalformed("it has characters outside of ASCII; a JWT is base64url and dots") from error
     if len(parts) != len(_PARTS):
         raise TokenMalformed(f"it has {len(parts)} parts; a JWT has three, with dots between them{_hint(len(parts))}")
     header, payload, signature = (_decode(name, part) for name, part in zip(_PARTS, parts, strict=True))
     algorithm, key_id = _read_header(_object("header", header))
-    claims = _object("payload", payload)
-    signing_input = parts[0] + b"." + parts[1]
-    return UnverifiedToken(algorithm, key_id, _read_issuer(claims), claims, signing_input, signature)
+    return UnverifiedJWS(algorithm, key_id, payload, parts[0] + b"." + parts[1], signature)
 
 
 def _hint(parts: int) -> str:

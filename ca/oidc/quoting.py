@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from ca.identity.go_quote import quote
+
 _LONGEST: Final = 200
 
 
 def quoted(unverified_text: str) -> str:
-    """The text in double quotes, at most 200 characters of it, with `?` for whatever does not print."""
-    shown = "".join(character if character.isprintable() else "?" for character in unverified_text[:_LONGEST])
-    return f'"{shown}…"' if len(unverified_text) > _LONGEST else f'"{shown}"'
+    """One printable line in double quotes: at most 200 characters, escaped as Go does it."""
+    shown = quote(unverified_text[:_LONGEST])[1:-1]
+    cut = len(unverified_text) > _LONGEST or len(shown) > _LONGEST
+    return f'"{shown[:_LONGEST]}…"' if cut else f'"{shown}"'

@@ -55,8 +55,10 @@ class TokenVerifier:
         if _is_signed(token, keys):
             return
         # A key that is known and has not signed it is reason to refuse it, not to ask the issuer again.
-        if token.key_id and keys.keys.named(token.key_id):
-            raise TokenSignatureInvalid(f"the signature is not by the key {quoted(token.key_id)}, which its kid names")
+        if token.jws.key_id and keys.keys.named(token.jws.key_id):
+            raise TokenSignatureInvalid(
+                f"the signature is not by the key {quoted(token.jws.key_id)}, which its kid names"
+            )
         keys = await self._keys.get_newer(token.unverified_issuer, trusted, now)
         if not _is_signed(token, keys):
             raise _unknown_key(token)
@@ -64,21 +66,21 @@ class TokenVerifier:
 
 def _is_signed(token: UnverifiedToken, keys: IssuerKeys) -> bool:
     """Whether a key that the token may mean has signed it. Raises TokenAlgorithmRefused."""
-    if token.algorithm not in keys.algorithms:
+    if token.jws.algorithm not in keys.algorithms:
         raise TokenAlgorithmRefused(
-            f"alg {token.algorithm} is not one that issuer {quoted(token.unverified_issuer)} signs with: "
+            f"alg {token.jws.algorithm} is not one that issuer {quoted(token.unverified_issuer)} signs with: "
             f"{', '.join(sorted(keys.algorithms))}"
         )
-    named = keys.keys.named(token.key_id)
-    if token.key_id and named and not any(token.algorithm in key.algorithms for key in named):
+    named = keys.keys.named(token.jws.key_id)
+    if token.jws.key_id and named and not any(token.jws.algorithm in key.algorithms for key in named):
         raise TokenAlgorithmRefused(
-            f"alg {token.algorithm} does not fit the key {quoted(token.key_id)}, which its kid names"
+            f"alg {token.jws.algorithm} does not fit the key {quoted(token.jws.key_id)}, which its kid names"
         )
-    return any(key.verifies(token) for key in named)
+    return any(key.verifies(token.jws) for key in named)
 
 
 def _unknown_key(token: UnverifiedToken) -> TokenKeyUnknown | TokenSignatureInvalid:
     issuer = quoted(token.unverified_issuer)
-    if token.key_id:
-        return TokenKeyUnknown(f"issuer {issuer} publishes no key {quoted(token.key_id)}, which its kid names")
+    if token.jws.key_id:
+        return TokenKeyUnknown(f"issuer {issuer} publishes no key {quoted(token.jws.key_id)}, which its kid names")
     return TokenSignatureInvalid(f"the signature is by none of the keys that issuer {issuer} publishes")

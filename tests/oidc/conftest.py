@@ -15,6 +15,6 @@ def shared_provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def provider(shared_provider: Provider) -> Provider:
-    """An honest provider, which stops in no time because it does not."""
+    """An honest provider; one server for all tests, since stopping one takes a while."""
     shared_provider.reset()
     return shared_provider

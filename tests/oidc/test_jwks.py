@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import OKPKey, RSAKey
 
 from ca.oidc.jwks import MAX_KEYS, import_keys
-from ca.oidc.jws import parse_token
+from ca.oidc.jws import parse_jws
 from tests.oidc.provider import ALGORITHMS, make_key, sign
 
 ISSUER = "https://issuer.example"
@@ -25,7 +25,7 @@ def public(key, **members):
 
 
 def signed(key, algorithm: str):
-    return parse_token(sign(key, {"iss": ISSUER}, {"alg": algorithm}))
+    return parse_jws(sign(key, {"iss": ISSUER}, {"alg": algorithm}))
 
 
 def number(value: int) -> str:
@@ -153,4 +153,4 @@ def test_signatures_of_other_shapes_do_not_verify():
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
     for forged in (bytes(64), b"\xff" * 64, raw + b"\0", raw[:-1], der, b"\0"):
         text = f"{header}.{payload}.{base64.urlsafe_b64encode(forged).decode().rstrip('=')}"
-        assert not keys.named("key-1")[0].verifies(parse_token(text))
+        assert not keys.named("key-1")[0].verifies(parse_jws(text))

@@ -23,10 +23,14 @@ def token(header: bytes = HEADER, payload: bytes = PAYLOAD, signature: bytes = b
 
 def test_a_token_comes_apart():
     parsed = parse_token(token())
-    assert (parsed.algorithm, parsed.key_id, parsed.unverified_issuer) == ("RS256", "k", "https://issuer.example")
+    assert (parsed.jws.algorithm, parsed.jws.key_id, parsed.unverified_issuer) == (
+        "RS256",
+        "k",
+        "https://issuer.example",
+    )
     assert parsed.unverified_claims == {"iss": "https://issuer.example"}
-    assert parsed.signing_input.decode() == token().rpartition(".")[0]
-    assert parsed.signature == b"signature"
+    assert parsed.jws.signing_input.decode() == token().rpartition(".")[0]
+    assert parsed.jws.signature == b"signature"
 
 
 def test_whitespace_around_a_token_is_tolerated():
@@ -49,7 +53,7 @@ def test_a_token_does_not_show_in_its_repr():
     ],
 )
 def test_unknown_and_unused_header_members_are_ignored(header):
-    assert parse_token(token(json.dumps(header).encode())).algorithm == header["alg"]
+    assert parse_token(token(json.dumps(header).encode())).jws.algorithm == header["alg"]
 
 
 def test_large_claims_stay_exact():
@@ -176,4 +180,4 @@ def test_an_iss_that_is_no_url_is_refused(issuer):
 def test_every_byte_of_the_base64url_alphabet_is_read():
     alphabet = string.ascii_letters + string.digits + "-_"
     parsed = parse_token(f"{encode(HEADER)}.{encode(PAYLOAD)}.{alphabet}")
-    assert encode(parsed.signature) == alphabet
+    assert encode(parsed.jws.signature) == alphabet
