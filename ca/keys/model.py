@@ -27,7 +27,7 @@ _CURVE_HASHES: Final[dict[str, HashAlgorithm]] = {"secp256r1": SHA256(), "secp38
 _TRIAL: Final = b"dayfly: does this key sign for this certificate?"
 
 
-class KeyUnusable(Exception):  # noqa: N818 - no leaf of ca.errors: the caller names the place and who must act
+class KeyUnusable(Exception):
     """What is wrong with a CA key, in words. At load it becomes a ConfigurationError."""
 
 
@@ -87,12 +87,12 @@ async def prove(signing_key: SigningKey, chain: Chain, now: datetime) -> CAKey:
     Raises KeyUnusable or ChainInvalid.
     """
     public_key = signing_key.public_key
+    chain.check(now)
     _check_strength(public_key)
     if public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != chain.spki:
         raise KeyUnusable(
             "the private key's and the issuing certificate's public keys are not equal: they are not a pair"
         )
-    chain.check(now)
     try:
         verify(public_key, await signing_key.sign(_TRIAL), _TRIAL)
     except InvalidSignature as problem:
