@@ -90,7 +90,6 @@ def configure_logging(settings: LogSettings, stream: BinaryIO | None = None) -> 
     stream = stream or sys.stderr.buffer
     level = getattr(logging, settings.level.upper())
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -52,7 +52,7 @@ def application(signing: Signing, trust: Trust, health: Health, settings: HTTPSe
         allow_headers=["Accept", "Authorization", "Content-Type", "X-Requested-With", "X-Request-Id"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
-    return Edge(cors)
+    return Edge(dispatch, cors)
 
 
 async def _openapi(_request: Request) -> Response:

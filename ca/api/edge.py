@@ -36,14 +36,18 @@ class Edge:
     `scope["state"]["record"]` is a dict that handlers add their fields to.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, for_browsers: ASGIApp) -> None:
+        """`for_browsers` is the same application with CORS around it, for requests that name an origin."""
         self._app = app
+        self._for_browsers = for_browsers
         self._log = structlog.get_logger("http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Go and JavaScript clients join a base URL that ends in a slash with "/api/…".
         scope["path"] = path = _SLASHES.sub("/", scope["path"])
-        request_id = _request_id(scope)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id", b""))
+        app = self._for_browsers if b"origin" in headers else self._app
         record: dict[str, object] = {"request_id": request_id, "method": scope["method"], "path": path[:200]}
         scope["state"] = {"request_id": request_id, "record": record}
         started = perf_counter()
@@ -51,14 +55,14 @@ class Edge:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record["status"] = message["status"]
-                headers: list[tuple[bytes, bytes]] = message["headers"]
-                headers.append((b"x-request-id", request_id.encode()))
-                if not any(name == b"vary" for name, _ in headers):
-                    headers.append((b"vary", b"Origin"))
+                answered: list[tuple[bytes, bytes]] = message["headers"]
+                answered.append((b"x-request-id", request_id.encode()))
+                if not any(name == b"vary" for name, _ in answered):
+                    answered.append((b"vary", b"Origin"))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await app(scope, receive, send_with_headers)
         except ClientDisconnect:
             record["outcome"] = "disconnected"
         except Exception:  # noqa: BLE001 - whatever it was, the client gets no text of it; the log gets the traceback
@@ -74,11 +78,8 @@ class Edge:
             self._log.info("request", **record)
 
 
-def _request_id(scope: Scope) -> str:
-    for name, unverified_id in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(unverified_id):
-            return str(unverified_id, "ascii")
-    return secrets.token_hex(12)
+def _request_id(unverified_id: bytes) -> str:
+    return unverified_id.decode() if _REQUEST_ID.fullmatch(unverified_id) else secrets.token_hex(12)
 
 
 class Dispatch:

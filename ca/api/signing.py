@@ -122,7 +122,8 @@ def unverified_bearer(header: str) -> str:
 
 
 def _chain(issued: Issued) -> list[str]:
-    return [ssl.DER_cert_to_PEM_cert(issued.certificate).strip(), *(pem.strip() for pem in issued.chain.pems)]
+    """PEM without the newline at the end, as Fulcio's signing answers have it."""
+    return [pem.rstrip() for pem in (ssl.DER_cert_to_PEM_cert(issued.certificate), *issued.chain.pems)]
 
 
 def _v2(issued: Issued) -> Response:

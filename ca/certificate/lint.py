@@ -74,15 +74,14 @@ def check(  # noqa: PLR0913 - all that was asked for
     """
     try:
         read = x509.load_der_x509_certificate(certificate)
-        tbs = read.tbs_certificate_bytes if sct_list is None else read.tbs_precertificate_bytes
-        body = _content(tbs)
+        signed = read.tbs_certificate_bytes
+        body = _content(signed if sct_list is None else read.tbs_precertificate_bytes)
         fields = _elements(body)
         _check_fields(fields, chain, serial, not_before, lifetime)
         _equal("public key", fields[6], key.spki)
         _check_extensions(read, identity, key, chain, sct_list)
         _equal("key usages' encoding", _content(_content(fields[7]))[: len(_USAGES)], _USAGES)
         _check_precertificate(precertificate, body, fields[7], sct_list)
-        signed = read.tbs_certificate_bytes
         _check_outside("certificate", certificate, signed, fields[2])
         _verify(chain.certificates[0].public_key(), read.signature, signed)
     except Misissuance:

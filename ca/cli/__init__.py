@@ -137,9 +137,12 @@ def dev_token(
     For example: `cosign sign-blob --identity-token "$(dayfly dev-token --email ada@example.com)" …`
     """
     with _operator_errors():
-        from ca.dev.instance import token
+        from datetime import UTC, datetime
 
-        sys.stdout.write(token(data, email, claim or []))
+        from ca.dev.layout import token
+
+        now = datetime.now(UTC)  # noqa: TID251 - a command is an edge
+        sys.stdout.write(token(data, email, claim or [], now))
 
 
 @ca_app.command("init")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,46 +19,16 @@ from rich.table import Table
 
 from ca.config import ServerSettings
 from ca.dev.issuer import issuer_app
-from ca.dev.tokens import load_or_create_issuer_key, mint_token, parse_claims
+from ca.dev.layout import ISSUER_PATH, Instance
+from ca.dev.tokens import load_or_create_issuer_key
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
 from ca.main import clock, serve, split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ORGANIZATION: Final = "Dayfly development, not for production"
-ISSUER_PATH: Final = "/issuer"
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """Where an instance keeps its files, and its two URLs."""
-
-    directory: Path
-    url: str
-
-    @property
-    def issuer(self) -> str:
-        return self.url + ISSUER_PATH
-
-    @property
-    def ca(self) -> Path:
-        return self.directory / "ca"
-
-    @property
-    def issuer_key(self) -> Path:
-        return self.directory / "issuer.key.pem"
-
-    @property
-    def identity_config(self) -> Path:
-        return self.directory / "identity.yaml"
-
-    @property
-    def signing_config(self) -> Path:
-        return self.directory / "signing_config.json"
 
 
 def run(listen: str, directory: Path) -> None:
@@ -70,19 +39,6 @@ def run(listen: str, directory: Path) -> None:
     key = load_or_create_issuer_key(instance.issuer_key)
     issuer = issuer_app(instance.issuer, key, clock)
     serve(settings, partial(_beside_issuer, issuer), announce=partial(_announce, instance))
-
-
-def token(directory: Path, email: str, claims: Sequence[str]) -> str:
-    """A token of the instance in `directory`. Raises ConfigurationError where there is none."""
-    try:
-        recorded = json.loads((directory / "instance.json").read_text())
-        instance = Instance(directory, recorded["url"])
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ConfigurationError(
-            f"{directory}: no development instance; start one with `dayfly dev --data {directory}`"
-        ) from problem
-    key = load_or_create_issuer_key(instance.issuer_key)
-    return mint_token(key, instance.issuer, email, parse_claims(claims), clock())
 
 
 def _require_loopback(listen: str) -> None:

@@ -54,7 +54,6 @@ def main() -> None:
         world(Path(name)) as made,
     ):
         directory = Path(name)
-        before = floor.measure()
         count = options.certificates + WARM_UP
         load = list(progress.track(requests(made, count), total=count, description="making requests"))
 
@@ -62,15 +61,14 @@ def main() -> None:
             task = progress.add_task(title, total=options.certificates)
             return measure(server, load, options, lambda done: progress.update(task, completed=done))
 
-        with servers.dayfly(made, directory) as server:
+        with servers.dayfly(made, directory) as server, floor.beside() as ground:
             ours = run("Dayfly", server)
         theirs = None
         program = servers.find_fulcio()
         if program and not options.skip_fulcio:
             with servers.fulcio(program, made, directory) as server:
                 theirs = run("Fulcio", server)
-        ground = floor.least(before, floor.measure())
-        report(console, ground, ours, theirs)
+        report(console, ground(), ours, theirs)
         if options.profile:
             idle, busy = directory / "idle", directory / "busy"
             with servers.dayfly(made, directory, idle):
