@@ -13,6 +13,7 @@ from ca.errors import IssuerUnavailable
 from ca.oidc.discovery import discover
 from ca.oidc.fetch import Fetcher, FetchError
 from ca.oidc.jwks import KeySet, fetch_keys
+from ca.oidc.quoting import quoted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -201,5 +202,5 @@ class IssuerKeyCache:
 
 
 def _unavailable(known: _Issuer, moment: float) -> IssuerUnavailable:
-    detail = f"issuer {known.url} does not answer as it should: {known.failure}"
+    detail = f"issuer {quoted(known.url)} does not answer as it should: {known.failure}"
     return IssuerUnavailable(detail, retry_after=known.failed.left(moment), issuer=known.url)

@@ -263,7 +263,9 @@ async def test_a_dead_issuer_is_not_the_clients_fault(provider):
     provider.misbehave("jwks", misbehaving.status(500))
     error = await refusal(provider, provider.token(), IssuerUnavailable)
     assert error.retry_after >= 1
-    assert error.public_message.startswith("There was an error processing the identity token: issuer http://localhost:")
+    assert error.public_message.startswith(
+        'There was an error processing the identity token: issuer "http://localhost:'
+    )
 
 
 # ---- claims ------------------------------------------------------------------------------------------------------
