@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ca.api.protojson import Field, Message, Values, decode
+from ca.errors import KeyUnparsable
 from ca.proof.model import KeyMaterial, KeyWithProof, SigningRequestPEM
 
 
@@ -33,8 +34,13 @@ def parse_v2(body: bytes) -> SigningBody:
 
 
 def parse_v1(body: bytes) -> SigningBody:
-    """Read `dev.sigstore.fulcio.v1beta.CreateSigningCertificateRequest`. Raises MalformedRequest."""
+    """Read `dev.sigstore.fulcio.v1beta.CreateSigningCertificateRequest`.
+
+    Raises MalformedRequest, and KeyUnparsable for a body without a key, which Fulcio asks for before the token here.
+    """
     values = decode(body, _V1)
+    if not values.get("certificateSigningRequest") and "publicKey" not in values:
+        raise KeyUnparsable("the request has neither publicKey nor certificateSigningRequest")
     key: bytes = values.get("publicKey", {}).get("content", b"")
     proof: bytes = values.get("signedEmailAddress", b"")
     return SigningBody(None, _material(values, KeyWithProof(key, proof, der_allowed=True)))

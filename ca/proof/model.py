@@ -16,7 +16,7 @@ class KeyWithProof:
     """A public key and a signature over the challenge."""
 
     unverified_key: bytes
-    """PEM; where `der_allowed`, DER SubjectPublicKeyInfo or PKCS#1 too (the v1 API)."""
+    """PEM; where `der_allowed`, DER SubjectPublicKeyInfo too (the v1 API)."""
     unverified_proof: bytes
     der_allowed: bool = False
 

@@ -43,7 +43,7 @@ def parse_key(material: KeyWithProof) -> ParsedKey:
             case label:
                 raise KeyUnparsable(f"the PEM block is a {label!r}, not a public key; {_EXPECTED}")
     if key and material.der_allowed and b"-----BEGIN" not in key:
-        return _parse_der(key, PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1)
+        return _parse_der(key, PublicFormat.SubjectPublicKeyInfo)
     raise KeyUnparsable(f"{pem.what_it_is(key)}; {_EXPECTED}")
 
 
@@ -63,7 +63,7 @@ def certifiable(public_key: PublicKeyTypes, spki: bytes) -> ParsedKey | None:
             return None
 
 
-def _parse_der(der: bytes, *formats: PublicFormat) -> ParsedKey:
+def _parse_der(der: bytes, format_: PublicFormat) -> ParsedKey:
     try:
         public_key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -74,7 +74,7 @@ def _parse_der(der: bytes, *formats: PublicFormat) -> ParsedKey:
         raise KeyUnparsable(f"unsupported elliptic curve or key type; {_EXPECTED}")
     # One key, one encoding: compressed points, explicit curve parameters and a format under the other's label
     # are refused, as they are by Go.
-    if not any(_encoded(key, format_) == der for format_ in formats):
+    if _encoded(key, format_) != der:
         raise KeyUnparsable("not the canonical DER of the key, with a named curve and an uncompressed point")
     return key
 

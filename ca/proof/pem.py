@@ -6,10 +6,12 @@ import binascii
 import re
 from typing import NamedTuple
 
-# RFC 7468 §3 (laxtextual): text around the block, CRLF, base64 lines of any length, no newline at the end.
+# RFC 7468 §3 (laxtextual): text around the block, CRLF, base64 lines of any length, no newline at the end. RFC 1421
+# §4.6: header lines, which mean nothing here.
 # Possessive quantifiers and a label without a colon or dash keep matching linear in the size of the input.
 _BLOCK = re.compile(
-    rb"^-----BEGIN ([A-Z0-9 ]*+)-----[ \t]*+\r?\n([A-Za-z0-9+/=\s]*+)(?<=\n)-----END \1-----[ \t]*+\r?$",
+    rb"^-----BEGIN ([A-Z0-9 ]*+)-----[ \t]*+\r?\n(?:[^:\n]*+:[^\n]*+\n)*+"
+    rb"([A-Za-z0-9+/=\s]*+)(?<=\n)-----END \1-----[ \t]*+\r?$",
     re.MULTILINE,
 )
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")

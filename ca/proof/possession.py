@@ -7,6 +7,7 @@ import hashlib
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from ca.errors import AlgorithmNotPermitted, KeyBlocked, ProofFailed
 from ca.proof import csr as pkcs10
@@ -62,7 +63,7 @@ def verify_proof(public_key: PublicKey, kind: KeyKind, unverified_proof: bytes, 
     try:
         match public_key:
             case ec.EllipticCurvePublicKey():
-                public_key.verify(unverified_proof, message, _ECDSA[kind])
+                public_key.verify(_in_der(unverified_proof, public_key.key_size), message, _ECDSA[kind])
             case rsa.RSAPublicKey():
                 public_key.verify(unverified_proof, message, _PKCS1V15, _SHA256)
             case _:
@@ -71,12 +72,25 @@ def verify_proof(public_key: PublicKey, kind: KeyKind, unverified_proof: bytes, 
         raise ProofFailed(_proof_expected(kind, unverified_proof)) from error
 
 
+def _in_der(unverified_proof: bytes, key_size: int) -> bytes:
+    """As in Fulcio r and s may also come one after the other (IEEE P1363), which is how browsers sign."""
+    half = (key_size + 7) // 8
+    if len(unverified_proof) != 2 * half:
+        return unverified_proof
+    try:
+        decode_dss_signature(unverified_proof)
+    except ValueError:
+        r, s = unverified_proof[:half], unverified_proof[half:]
+        return encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
+    return unverified_proof
+
+
 def _proof_expected(kind: KeyKind, unverified_proof: bytes) -> str:
     """Most failures are the wrong claim, the wrong hash, or a raw signature where DER is expected."""
     wrong = "it does not verify with the public key sent" if unverified_proof else "it is empty"
     match kind:
         case KeyKind.P256 | KeyKind.P384 | KeyKind.P521:
-            form = f"ECDSA with {DEFAULT_BY_KIND[kind].hash} in ASN.1 DER"
+            form = f"ECDSA with {DEFAULT_BY_KIND[kind].hash} in ASN.1 DER or IEEE P1363 form"
         case KeyKind.ED25519:
             form = "PureEd25519"
         case _:

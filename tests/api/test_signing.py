@@ -159,7 +159,7 @@ def test_v1_answers_201_with_a_pem_chain(ca: CA, encoding: Encoding) -> None:
 
 
 def test_v1_takes_the_token_from_the_header_alone(ca: CA) -> None:
-    request = body(ca.token())
+    request = body(ca.token()) | {"publicKey": {"content": base64.b64encode(pem(p256()).encode()).decode()}}
     message, reason = refusal(ca.sign(request, version=1))
     assert (message.startswith(TOKEN_ERROR), reason) == (True, "TOKEN_MISSING")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.api.wire import SigningBody, parse_v1, parse_v2
-from ca.errors import MalformedRequest
+from ca.errors import KeyUnparsable, MalformedRequest
 from ca.proof import prove
 from ca.proof.model import KeyWithProof, SigningRequestPEM
 from tests.proof.builders import CHALLENGE, DEFAULT_POLICY, csr, key_pem, p256, pem, proven, rsa_key, spki
@@ -113,7 +113,9 @@ def test_v1_takes_a_certificate_request_before_a_key():
 
 
 def test_v1_has_no_token_in_the_body():
-    assert parse_v1(body({"credentials": {"oidcIdentityToken": TOKEN}})).unverified_token is None
+    text = body({"credentials": {"oidcIdentityToken": TOKEN}, "publicKey": {"content": b64(KEY)}})
+
+    assert parse_v1(text).unverified_token is None
 
 
 def test_der_is_v1s_alone():
@@ -125,10 +127,22 @@ def test_der_is_v1s_alone():
 # ---- what is left out ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parse", [parse_v1, parse_v2])
-@pytest.mark.parametrize("text", [b"", b" \r\n", b"{}", b"{} and more", b'{"unknown":1}'])
-def test_an_empty_message_asks_for_nothing(parse, text):
-    assert parse(text) == SigningBody(None, None)
+EMPTY = [b"", b" \r\n", b"{}", b"{} and more", b'{"unknown":1}']
+
+
+@pytest.mark.parametrize("text", EMPTY)
+def test_an_empty_v2_message_asks_for_nothing(text):
+    assert parse_v2(text) == SigningBody(None, None)
+
+
+@pytest.mark.parametrize("text", [*EMPTY, b'{"publicKey":null}', b'{"certificateSigningRequest":""}'])
+def test_v1_asks_for_a_key_before_anything_else(text):
+    with pytest.raises(KeyUnparsable):
+        parse_v1(text)
+
+
+def test_an_empty_v1_key_is_left_for_later():
+    assert parse_v1(b'{"publicKey":{}}') == SigningBody(None, None)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +232,7 @@ def test_an_error_never_repeats_a_value(text):
     for parse in (parse_v1, parse_v2):
         try:
             parse(text.encode())
-        except MalformedRequest as error:
+        except (MalformedRequest, KeyUnparsable) as error:
             assert SECRET[:6] not in f"{error} {error.metadata}"  # noqa: PT017
     refused(parse_v2, text.encode())
 
@@ -228,7 +242,7 @@ def test_any_bytes_are_read_or_refused(text):
     for parse in (parse_v1, parse_v2):
         try:
             result = parse(text)
-        except MalformedRequest as error:
+        except (MalformedRequest, KeyUnparsable) as error:
             assert "\n" not in error.detail  # noqa: PT017
         else:
             assert isinstance(result, SigningBody)

@@ -79,6 +79,8 @@ GOOD = key_pem(P256)
         pytest.param(GOOD + key_pem(p384().public_key()), id="another key after it"),
         pytest.param(GOOD + b"-----BEGIN CERTIFICATE-----\n", id="half a block after it"),
         pytest.param(b"-----BEGIN PUBLIC KEY-----\n" + GOOD, id="a repeated BEGIN line"),
+        pytest.param(GOOD.replace(b"-----\n", b"-----\nComment: mine\nA:\n", 1), id="header lines"),
+        pytest.param(GOOD.replace(b"-----\n", b"-----\nComment: mine\n\n", 1), id="header lines and an empty one"),
         pytest.param(b"-----BEGIN PUBLIC KEY-----\n!!\n-----END PUBLIC KEY-----\n" + GOOD, id="a broken block before"),
     ],
 )
@@ -96,16 +98,17 @@ def test_der_is_read_where_it_is_allowed(key):
     assert parsed(spki(key().public_key()), der_allowed=True) == spki(key().public_key())
 
 
-def test_pkcs1_der_is_read_where_der_is_allowed():
-    assert parsed(pkcs1(RSA), der_allowed=True) == spki(RSA)
-
-
 # ---- what is not --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [spki(P256), spki(RSA), pkcs1(RSA)])
 def test_der_is_refused_where_it_is_not_allowed(key):
     assert "no PEM block was found" in unparsable(key)
+
+
+@pytest.mark.parametrize("der_allowed", [True, False])
+def test_pkcs1_der_is_refused(der_allowed):
+    unparsable(pkcs1(RSA), der_allowed)
 
 
 @pytest.mark.parametrize("der_allowed", [True, False])
@@ -128,6 +131,8 @@ def test_nothing_is_refused(der_allowed):
         GOOD[:60],
         b" " + GOOD,
         GOOD.replace(b"\n-----END", b"-----END"),
+        GOOD.replace(b"-----\n", b"-----\nComment\n", 1),
+        GOOD.replace(b"\n-----END", b"\nComment: mine\n-----END"),
         GOOD.replace(b"\n-----END", b"=\n-----END"),
         GOOD.replace(b"\nM", b"\n!M"),
         GOOD.rstrip(b"\n") + b" tail",

@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.errors import AlgorithmNotPermitted, KeyBlocked, KeyUnparsable, KeyWeak, ProofFailed
@@ -130,12 +130,46 @@ def test_an_rsa_pss_proof_is_refused():
     assert "RSA PKCS#1 v1.5 with SHA-256" in message
 
 
-def test_a_raw_ecdsa_proof_is_refused_and_told_of_der():
-    r, s = decode_dss_signature(sign(p256(), CHALLENGE.encode(), hashes.SHA256()))
-    raw = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+def p1363(proof: bytes, size: int) -> bytes:
+    r, s = decode_dss_signature(proof)
+    return r.to_bytes(size) + s.to_bytes(size)
 
-    message = refused(KeyWithProof(key_pem(p256().public_key()), raw), ProofFailed)
-    assert "ECDSA with SHA-256 in ASN.1 DER" in message
+
+@pytest.mark.parametrize(("key", "size"), [(p256, 32), (p384, 48), (p521, 66)])
+def test_an_ecdsa_proof_may_have_the_form_that_browsers_make(key, size):
+    material = proven(key())
+    raw = p1363(material.unverified_proof, size)
+
+    assert prove(KeyWithProof(material.unverified_key, raw), CHALLENGE, DEFAULT_POLICY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda raw: raw[32:] + raw[:32], id="s before r"),
+        pytest.param(lambda raw: bytes([raw[0] ^ 1]) + raw[1:], id="another r"),
+        pytest.param(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), id="another s"),
+        pytest.param(lambda _: bytes(64), id="zeros"),
+        pytest.param(lambda raw: bytes(32) + raw[32:], id="r is zero"),
+        pytest.param(lambda _: b"\xff" * 64, id="beyond the order"),
+        pytest.param(lambda raw: raw[:-1], id="too short"),
+        pytest.param(lambda raw: raw + b"\0", id="too long"),
+        pytest.param(lambda raw: bytes(2) + raw[:32] + bytes(2) + raw[32:], id="too wide"),
+    ],
+)
+def test_a_wrong_proof_in_that_form_is_refused_and_told_of_both(change):
+    material = proven(p256())
+    raw = change(p1363(material.unverified_proof, 32))
+
+    message = refused(KeyWithProof(material.unverified_key, raw), ProofFailed)
+    assert "ECDSA with SHA-256 in ASN.1 DER or IEEE P1363 form" in message
+
+
+def test_a_der_proof_as_long_as_the_other_form_is_read_as_der():
+    other = encode_dss_signature(2**231 - 1, 2**231 - 1)
+    assert len(other) == 64
+
+    refused(KeyWithProof(key_pem(p256().public_key()), other), ProofFailed)
 
 
 def test_a_proof_over_the_hash_of_the_challenge_is_refused():
@@ -248,7 +282,6 @@ def test_a_blocked_key_is_blocked_in_every_encoding_of_it():
     for material in (
         unproven(pem("RSA PUBLIC KEY", pkcs1(public_key))),
         unproven(spki(public_key), der_allowed=True),
-        unproven(pkcs1(public_key), der_allowed=True),
     ):
         refused(material, KeyBlocked, policy)
 
