@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ca.certificate import lint
+from ca.certificate.chain import Chain
 from ca.certificate.profile import Profile
 from ca.errors import Misissuance
 from ca.identity.model import EmailName, Extension, Identity, URIName, UserName
@@ -26,6 +28,7 @@ from tests.certificate.pki import (
     SCT_LIST,
     START,
     USER,
+    ca_builder,
     hash_of,
     issue,
     key_usage,
@@ -339,9 +342,11 @@ def flips(data: bytes):
             yield data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
 
 
+@pytest.mark.parametrize("sct_list", [SCT_LIST, None], ids=["SCT", "no CT"])
 @pytest.mark.parametrize(("ca_kind", "identity"), [("Ed25519", EMAIL), ("P-256", USER)], ids=["email", "user"])
-def test_no_bit_of_the_tbs_can_change_even_if_the_ca_signs_it(ca_kind: str, identity: Identity) -> None:
-    issued = issue(make_ca(ca_kind), identity)
+def test_no_bit_of_the_tbs_can_change_even_if_the_ca_signs_it(ca_kind: str, identity: Identity, sct_list) -> None:
+    """Without CT there is no precertificate to give the change away."""
+    issued = issue(make_ca(ca_kind), identity, sct_list=sct_list)
     lint.check(resigned(issued, issued.tbs), **issued.asked)
     for tbs in flips(issued.tbs):
         with pytest.raises(Misissuance):
@@ -411,6 +416,46 @@ def test_garbage_is_misissuance(garbage: bytes) -> None:
         lint.check(garbage, **issued.asked)
     with pytest.raises(Misissuance):
         lint.check(issued.final, **{**issued.asked, "precertificate": garbage})
+
+
+@pytest.mark.parametrize("serial", [2**159, 2**160 - 1, 2**400])
+def test_a_serial_that_is_too_long_is_misissuance_even_if_asked_for(serial: int) -> None:
+    issued = issue(make_ca(), serial=serial, sct_list=None)
+    with pytest.raises(Misissuance, match="serial number"):
+        lint.check(issued.final, **issued.asked)
+
+
+def test_version_2_is_misissuance() -> None:
+    issued = issue(make_ca(), sct_list=None)
+    with pytest.raises(Misissuance):
+        lint.check(resigned(issued, issued.tbs.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\1")), **issued.asked)
+
+
+def test_a_unique_identifier_is_misissuance() -> None:
+    """RFC 5280 §4.1.2.8."""
+    issued = issue(make_ca(), sct_list=None)
+    body, extensions = issued.tbs[4:].split(b"\xa3\x82", 1)
+    tbs = der(body + b"\x81\2\0\x41" + b"\xa3\x82" + extensions)
+    x509.load_der_x509_certificate(resigned(issued, tbs)).verify_directly_issued_by(issued.ca.chain.certificates[0])
+    with pytest.raises(Misissuance, match="9 fields"):
+        lint.check(resigned(issued, tbs), **issued.asked)
+
+
+def test_an_algorithm_that_the_signature_is_not_made_with_is_misissuance() -> None:
+    issued = issue(make_ca(), sct_list=None)
+    sha384 = bytes.fromhex("300a06082a8648ce3d040303")
+    tbs = issued.tbs.replace(issued.ca.algorithm, sha384)
+    assert tbs != issued.tbs
+    with pytest.raises(Misissuance, match="signature algorithm"):
+        lint.check(replace(issued.ca, algorithm=sha384).signed(tbs), **issued.asked)
+
+
+def test_an_issuing_key_of_another_kind_is_misissuance() -> None:
+    issued = issue(make_ca(), sct_list=None)
+    key = Ed448PrivateKey.generate()
+    chain = Chain.of([ca_builder(key, "ed448").sign(key, None)])
+    with pytest.raises(Misissuance, match="neither ECDSA nor RSA nor Ed25519"):
+        lint.check(issued.final, **{**issued.asked, "chain": chain})
 
 
 def test_a_certificate_with_something_behind_it_is_misissuance() -> None:

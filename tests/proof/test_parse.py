@@ -101,7 +101,7 @@ def test_der_is_read_where_it_is_allowed(key):
 # ---- what is not --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [spki(P256), spki(RSA), pkcs1(RSA)])
+@pytest.mark.parametrize("key", [spki(P256), spki(RSA), pkcs1(RSA)], ids=["SPKI P-256", "SPKI RSA", "PKCS#1"])
 def test_der_is_refused_where_it_is_not_allowed(key):
     assert "no PEM block was found" in unparsable(key)
 
