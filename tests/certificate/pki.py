@@ -171,9 +171,15 @@ class Issued:
 
 
 def issue(
-    ca: CA, identity: Identity = EMAIL, kind: str = "P-256", *, now: datetime = NOW, sct_list: bytes | None = SCT_LIST
+    ca: CA,
+    identity: Identity = EMAIL,
+    kind: str = "P-256",
+    *,
+    now: datetime = NOW,
+    sct_list: bytes | None = SCT_LIST,
+    serial: int | None = None,
 ) -> Issued:
-    key, serial, profile = proven(private_key(kind)), new_serial(), Profile()
+    key, serial, profile = proven(private_key(kind)), serial or new_serial(), Profile()
     draft = profile.draft(identity, key, ca.chain, ca.algorithm, serial, now)
     tbs = draft.certificate_tbs(sct_list)
     precertificate = ca.signed(draft.precertificate_tbs()) if sct_list is not None else None
