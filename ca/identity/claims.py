@@ -12,16 +12,19 @@ from ca.identity.model import Claims
 _MOST_BITS = 512
 """Of an integer: no identifier is longer, and printing a number takes time quadratic in its length."""
 
+JOINERS = "\u200c\u200d"
+"""Persian, several Indian scripts and many emoji cannot be written without them (UAX #31 §2.3, UTS #51 §2.2)."""
+
 
 def forbidden_character(text: str) -> str | None:
-    """The first control, format or surrogate character (Unicode Cc, Cf, Cs).
+    """The first control, format or surrogate character (Unicode Cc, Cf, Cs) that is no joiner.
 
     They end lines, reverse text, hide or do not encode to UTF-8: what a person reads would not be what is signed.
     """
     if text.isprintable():
         return None
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs"):
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in JOINERS:
             return character
     return None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ca.errors import ClaimInvalid
-from ca.identity.claims import subject
+from ca.identity.claims import JOINERS, subject
 from ca.identity.model import Claims, Identity, UserName
 from ca.identity.names import is_email
 
@@ -27,5 +27,8 @@ class Username:
             raise ClaimInvalid("username cannot contain ! character, but the sub claim does", claim="sub")
         if is_email(sub):
             raise ClaimInvalid("username should not be an email address, but the sub claim is", claim="sub")
+        if any(joiner in sub for joiner in JOINERS):
+            # A name is compared by eye, and two that differ in a joiner may look alike.
+            raise ClaimInvalid("username cannot contain an invisible joiner, but the sub claim does", claim="sub")
         name = UserName(f"{sub}!{self.domain}")
         return Identity(issuer=issuer, subject=sub, subject_alt_name=name, challenge=sub)
