@@ -48,7 +48,7 @@ _EMPTY_NAME: Final = tlv(bytes.fromhex("3000"))
 _GENERALIZED_TIME_FROM: Final = 2050  # RFC 5280 §4.1.2.5
 
 _USER_NAME: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
-_FULCIO_OIDS: Final = {number: ObjectIdentifier(number.oid) for number in Fulcio}
+_FULCIO: Final = tuple((number, ObjectIdentifier(number.oid), number.raw) for number in sorted(Fulcio))
 
 _KEY_USAGE: Final = Extension(  # digitalSignature alone
     oid=ExtensionOID.KEY_USAGE, critical=True, value=bytes.fromhex("03020780")
@@ -205,13 +205,9 @@ def _fulcio_extensions(identity: Identity) -> list[Extension]:
         Fulcio.TOKEN_SUBJECT: identity.subject,
     }
     return [
-        Extension(
-            oid=_FULCIO_OIDS[number],
-            critical=False,
-            value=value.encode() if number.raw else encode(value),
-        )
-        for number, value in sorted(values.items())
-        if value
+        Extension(oid=oid, critical=False, value=value.encode() if raw else encode(value))
+        for number, oid, raw in _FULCIO
+        if (value := values.get(number))
     ]
 
 
