@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +11,7 @@ from starlette.responses import Response
 
 from ca.api import answers, wire
 from ca.api.edge import read_body
+from ca.certificate.chain import certificate_pem
 from ca.errors import CallerError, DayflyError, InternalError, Misissuance
 from ca.issuance import Issued, Progress, SigningRequest
 
@@ -123,7 +123,7 @@ def unverified_bearer(header: str) -> str:
 
 def _chain(issued: Issued) -> list[str]:
     """PEM without the newline at the end, as Fulcio's signing answers have it."""
-    return [pem.rstrip() for pem in (ssl.DER_cert_to_PEM_cert(issued.certificate), *issued.chain.pems)]
+    return [pem.rstrip() for pem in (certificate_pem(issued.certificate), *issued.chain.pems)]
 
 
 def _v2(issued: Issued) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -141,7 +142,7 @@ class Chain:
 
 def certificate_pem(der: bytes) -> str:
     """PEM as pyca/cryptography and Go write it: lines of 64, a newline at the end."""
-    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
+    return ssl.DER_cert_to_PEM_cert(der)
 
 
 def _check_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import httpx
-import uvicorn
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,7 +24,7 @@ from ca.dev.issuer import issuer_app
 from ca.dev.tokens import IssuerKey, generate_issuer_key
 from ca.keys.ceremony import write_ca
 from ca.main import Worker, clock
-from tests.dev.server import listener
+from tests.dev.server import listener, serving
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 METADATA = yaml.safe_load((Path(__file__).parents[1] / "vectors/fulcio-public-instance.yaml").read_text())
@@ -38,25 +34,6 @@ TYPES: dict[str, dict[str, str]] = {
     "kubernetes": {"type": "kubernetes"},
     "username": {"type": "username", "subject-domain": "127.0.0.1"},
 }
-
-
-@contextmanager
-def serving(app: Any, sock: socket, *, lifespan: Any = "off") -> Iterator[None]:
-    config = uvicorn.Config(
-        app, log_config=None, lifespan=lifespan, http="httptools", access_log=False, server_header=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.005)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
-        sock.close()
 
 
 @dataclass

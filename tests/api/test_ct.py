@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca.keys.ceremony import write_ca
 from ca.main import clock
-from tests.api.server import CA, leaf, running_ca, serving
+from tests.api.server import CA, leaf, running_ca
 from tests.ct.logs import HonestLog
-from tests.dev.server import listener
+from tests.dev.server import listener, serving
 
 
 @contextmanager

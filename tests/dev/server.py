@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,12 +43,14 @@ def listener() -> socket.socket:
 
 
 @contextmanager
-def serving(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
+def serving(app: ASGIApp, sock: socket.socket, *, lifespan: Literal["on", "off"] = "off") -> Iterator[None]:
+    config = uvicorn.Config(app, log_config=None, lifespan=lifespan, access_log=False, server_header=False, ws="none")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
         while not server.started:
+            assert thread.is_alive(), "the server did not start"
             time.sleep(0.005)
         yield
     finally:
