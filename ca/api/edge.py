@@ -40,7 +40,7 @@ class Edge:
         """`for_browsers` is the same application with CORS around it, for requests that name an origin."""
         self._app = app
         self._for_browsers = for_browsers
-        self._log = structlog.get_logger("http")
+        self._log = structlog.get_logger().bind()  # at once: a lazy one binds again on every record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Go and JavaScript clients join a base URL that ends in a slash with "/api/…".

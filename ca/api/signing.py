@@ -43,7 +43,7 @@ class Signing:
         self._metrics = metrics
         self._body_limit = body_limit
         self._ct = ct
-        self._log = structlog.get_logger("issuance")
+        self._log = structlog.get_logger().bind()  # at once: a lazy one binds again on every record
 
     async def v2(self, request: Request) -> Response:
         return await self._answer(request, wire.parse_v2, _v2)
