@@ -236,6 +236,13 @@ class Misissuance(OurFault):
     reason = "MISISSUANCE"
     summary = "Error marshaling code signing certificate"
 
+    @property
+    def public_message(self) -> str:
+        return self.summary
+
+    def __str__(self) -> str:
+        return f"{self.summary}: {self.detail}"
+
 
 class InternalError(OurFault):
     reason = "INTERNAL"

@@ -50,6 +50,12 @@ def test_a_reason_is_documented_with_its_summary_and_status(leaf: type[errors.Da
         assert begins == leaf.summary
 
 
+def test_what_was_misissued_is_for_the_log_alone() -> None:
+    error = errors.Misissuance("the subject is not what was asked")
+    assert error.public_message == "Error marshaling code signing certificate"
+    assert str(error) == "Error marshaling code signing certificate: the subject is not what was asked"
+
+
 def test_the_public_message_begins_with_the_summary() -> None:
     error = errors.AudienceMismatch('audience "foo" is not "sigstore"')
     assert error.public_message == (
