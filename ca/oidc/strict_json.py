@@ -8,7 +8,8 @@ import re
 from typing import Any, Final, NoReturn
 
 MAX_DEPTH: Final = 8
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+# A string that does not end is a token too, and nothing is tried twice: else quotes would cost quadratic time.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class StrictJSONError(ValueError):

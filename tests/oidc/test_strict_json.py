@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -66,6 +67,22 @@ def test_large_integers_stay_exact():
 def test_what_readers_disagree_on_is_refused(content, why):
     with pytest.raises(StrictJSONError, match=why):
         decode(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 9 + b'"' + b'\\"' * 20_000,
+        b"[" * 9 + b'"' + b'\\"' * 20_000 + b"\\",
+        b'["' + b'\\"[' * 20_000,
+        b'["' + b'\\\n"' * 20_000,
+    ],
+)
+def test_strings_that_do_not_end_take_linear_time(content):
+    started = time.process_time()
+    with pytest.raises(StrictJSONError):
+        decode(content)
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("content", [b"[]", b'"a"', b"1", b"null", b"true"])
