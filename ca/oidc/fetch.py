@@ -54,7 +54,7 @@ class Fetcher:
                 return await self._get(url, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FetchError(f"no answer within {_TIMEOUT:.0f} seconds") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise FetchError(_explain(error)) from error
 
     async def aclose(self) -> None:
@@ -117,7 +117,7 @@ def _explain(error: Exception) -> str:
     match error:
         case httpx.ConnectError():
             return "the connection failed"
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():  # of a name that is no IDNA
             return "not a URL that can be fetched"
     return "the connection broke or the answer is not HTTP"
 

@@ -250,6 +250,14 @@ async def test_a_name_that_does_not_resolve_says_so():
         assert "does not resolve" in (await failure(keys, "https://no-such-host.invalid")).detail
 
 
+@pytest.mark.parametrize("host", ["xn--a", "oidc.xn--99999999.example", "xn--"])
+async def test_a_name_that_is_no_idna_is_unavailable_like_any_other(host):
+    """A wildcard's star takes such labels from whoever writes the token."""
+    async with cache() as keys:
+        error = await failure(keys, f"https://{host}")
+    assert "not a URL that can be fetched" in error.detail or "does not resolve" in error.detail
+
+
 async def test_a_closed_port_says_so():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
