@@ -7,6 +7,7 @@ logged is chosen field by field: no claims, no headers, no bodies, hence no toke
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 STEPS = ("token", "identity", "proof", "draft", "precertificate", "log", "certificate", "lint")
 """The steps of the issuance cycle that are timed, in order."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -92,12 +95,15 @@ def configure_logging(settings: LogSettings, stream: BinaryIO | None = None) -> 
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _escape_controls,
     ]
     final: list[Processor]
     if settings.format == "json":
         final = [structlog.processors.format_exc_info, _to_json]
     else:
-        final = [structlog.dev.ConsoleRenderer(colors=stream.isatty()), _to_bytes]
+        # Rich's tracebacks, the default, show local variables, among them tokens and keys.
+        plain = structlog.dev.plain_traceback
+        final = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain), _to_bytes]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -117,6 +123,14 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)
         logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or False)
+
+
+def _escape_controls(_logger: Any, _method: str, event: Any) -> Any:
+    """A path is what a client makes of it, and a log is read on terminals, which take commands from it."""
+    for name, value in event.items():
+        if isinstance(value, str) and _CONTROL.search(value):
+            event[name] = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    return event
 
 
 def _to_json(_logger: Any, _method: str, event: Any) -> bytes:

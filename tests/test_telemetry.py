@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Literal
+
+import pytest
+import structlog
+
+from ca.telemetry import LogSettings, configure_logging
+
+FORMATS = ("json", "console")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def logged(log_format: Literal["json", "console"], event: str, **fields: object) -> str:
+    stream = BytesIO()
+    configure_logging(LogSettings(format=log_format), stream)
+    structlog.get_logger().error(event, **fields)
+    return stream.getvalue().decode()
+
+
+def refuse(unverified_token: str) -> None:
+    raise ValueError(f"a token of {len(unverified_token)} characters")
+
+
+def failure(unverified_token: str) -> Exception:
+    """An error whose traceback passes through frames that hold a token."""
+    with pytest.raises(ValueError, match="a token of") as failed:
+        refuse(unverified_token)
+    return failed.value
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_tracebacks_tell_the_reason_and_not_the_values_of_variables(log_format):
+    record = logged(log_format, "issuance failed", exc_info=failure("eyJhbGciOiJSUzI1NiJ9.secret"))
+    assert "in refuse" in record
+    assert "a token of 27 characters" in record
+    assert "eyJ" not in record
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+@pytest.mark.parametrize("hostile", ["/\x1b[2J", "/\x1b]0;title\x07", "/\x9b2J", "/\x7f\x00", "/a\rb", "/a\nb"])
+def test_what_clients_send_does_not_reach_a_terminal_as_commands(log_format, hostile):
+    record = logged(log_format, "request", path=hostile)
+    assert record.count("\n") == 1
+    assert record.rstrip("\n").isprintable()
+
+
+def test_printable_fields_stand_as_they_are_on_a_console():
+    assert "path=/żółw" in logged("console", "request", path="/żółw")
