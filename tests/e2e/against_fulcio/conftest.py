@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.against_fulcio.issuers import Issuers, serving_issuers, write_identity_configuration
-from tests.e2e.against_fulcio.servers import LogSettings, Pair, start_pair
+from tests.e2e.against_fulcio.servers import LogSettings, Pair, Setup
 from tests.e2e.against_fulcio.vectors import ISSUERS_OF_VECTORS
 from tests.e2e.ctlog import CTLog
 from tests.e2e.instance import CAFiles
@@ -27,14 +28,19 @@ def identities(issuers: Issuers, directory: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pair(tools: Tools, directory: Path, ca: CAFiles, identities: Path) -> Iterator[Pair]:
+def setup(tools: Tools, directory: Path, ca: CAFiles, identities: Path) -> Setup:
+    return Setup(tools, directory, ca, identities)
+
+
+@pytest.fixture(scope="session")
+def pair(setup: Setup) -> Iterator[Pair]:
     """Without a log."""
-    with start_pair(tools, directory, ca, identities, None, "unlogged") as pair:
+    with setup.running("unlogged") as pair:
         yield pair
 
 
 @pytest.fixture(scope="session")
-def logged(tools: Tools, directory: Path, ca: CAFiles, identities: Path, log: CTLog, log_url: str) -> Iterator[Pair]:
+def logged(setup: Setup, log: CTLog, log_url: str) -> Iterator[Pair]:
     """Both log to the same CTFE."""
-    with start_pair(tools, directory, ca, identities, LogSettings(log_url, log.key_file), "logged") as pair:
+    with replace(setup, log=LogSettings(log_url, log.key_file)).running("logged") as pair:
         yield pair

@@ -46,59 +46,72 @@ def send(client: httpx.Client, ask: Ask) -> httpx.Response:
     return client.request(ask.method, url, headers=ask.headers, content=ask.content)
 
 
-@contextmanager
-def start_pair(
-    tools: Tools, directory: Path, ca: CAFiles, identities: Path, log: LogSettings | None, name: str
-) -> Iterator[Pair]:
-    commands = {
-        "fulcio": _fulcio(tools, ca, identities, log, name),
-        "dayfly": _dayfly(directory, ca, identities, log),
-    }
-    with ExitStack() as stack:
-        started = {}
-        for server, (url, command) in commands.items():
-            child = Child.start(f"{server}-{name}", command, directory, cwd=directory)
-            started[url] = stack.enter_context(child)
-        for url, child in started.items():
-            child.wait_for_http(f"{url}/healthz")
-        yield Pair(*(stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=15)) for url in started))
+@dataclass(frozen=True)
+class Setup:
+    """What both servers are given."""
+
+    tools: Tools
+    directory: Path
+    ca: CAFiles
+    identities: Path
+    log: LogSettings | None = None
+    algorithms: str = ""
+    """The allow-list of client signing algorithms, with commas; empty for the default."""
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[Pair]:
+        """`name` tells the files of these processes from those of another pair."""
+        ports = {"fulcio": free_port(), "dayfly": free_port()}
+        commands = {"fulcio": self._fulcio(ports["fulcio"], name), "dayfly": self._dayfly(ports["dayfly"])}
+        with ExitStack() as stack:
+            environment = dict(os.environ)
+            if self.algorithms:
+                environment["DAYFLY_CLIENT_SIGNING_ALGORITHMS"] = self.algorithms
+            children = {
+                server: stack.enter_context(
+                    Child.start(f"{server}-{name}", command, self.directory, cwd=self.directory, env=environment)
+                )
+                for server, command in commands.items()
+            }
+            for server, child in children.items():
+                child.wait_for_http(f"http://127.0.0.1:{ports[server]}/healthz")
+            yield Pair(**{server: stack.enter_context(_client(port)) for server, port in ports.items()})
+
+    def _fulcio(self, port: int, name: str) -> list[str | Path]:
+        return [
+            self.tools.binary("fulcio"),
+            "serve",
+            "--ca=fileca",
+            f"--fileca-cert={self.ca.chain}",
+            f"--fileca-key={self.ca.key}",
+            "--fileca-key-passwd=unused",  # wanted even where the key is not encrypted
+            f"--config-path={self.identities}",
+            "--host=127.0.0.1",
+            f"--port={port}",
+            "--grpc-host=127.0.0.1",
+            f"--grpc-port={free_port()}",
+            f"--metrics-port={free_port()}",
+            f"--legacy-unix-domain-socket=@fulcio-{os.getpid()}-{name}",
+            "--log_type=prod",
+            f"--ct-log-url={self.log.url if self.log else ''}",
+            *([f"--ct-log-public-key-path={self.log.key}"] if self.log else []),
+            *([f"--client-signing-algorithms={self.algorithms}"] if self.algorithms else []),
+        ]
+
+    def _dayfly(self, port: int) -> list[str | Path]:
+        return [
+            DAYFLY,
+            "serve",
+            f"--listen=127.0.0.1:{port}",
+            "--metrics-listen=none",
+            f"--identity-config={self.identities}",
+            f"--ca-cert={self.ca.chain}",
+            f"--ca-key={self.ca.key}",
+            f"--ct-log={self.log.url if self.log else 'none'}",
+            *([f"--ct-log-key={self.log.key}"] if self.log else []),
+            f"--data={self.directory}",
+        ]
 
 
-def _fulcio(
-    tools: Tools, ca: CAFiles, identities: Path, log: LogSettings | None, name: str
-) -> tuple[str, list[str | Path]]:
-    port, grpc, metrics = free_port(), free_port(), free_port()
-    return f"http://127.0.0.1:{port}", [
-        tools.binary("fulcio"),
-        "serve",
-        "--ca=fileca",
-        f"--fileca-cert={ca.chain}",
-        f"--fileca-key={ca.key}",
-        "--fileca-key-passwd=unused",  # wanted even where the key is not encrypted
-        f"--config-path={identities}",
-        "--host=127.0.0.1",
-        f"--port={port}",
-        "--grpc-host=127.0.0.1",
-        f"--grpc-port={grpc}",
-        f"--metrics-port={metrics}",
-        f"--legacy-unix-domain-socket=@fulcio-{os.getpid()}-{name}",
-        "--log_type=prod",
-        f"--ct-log-url={log.url if log else ''}",
-        *([f"--ct-log-public-key-path={log.key}"] if log else []),
-    ]
-
-
-def _dayfly(directory: Path, ca: CAFiles, identities: Path, log: LogSettings | None) -> tuple[str, list[str | Path]]:
-    port = free_port()
-    return f"http://127.0.0.1:{port}", [
-        DAYFLY,
-        "serve",
-        f"--listen=127.0.0.1:{port}",
-        "--metrics-listen=none",
-        f"--identity-config={identities}",
-        f"--ca-cert={ca.chain}",
-        f"--ca-key={ca.key}",
-        f"--ct-log={log.url if log else 'none'}",
-        *([f"--ct-log-key={log.key}"] if log else []),
-        f"--data={directory}",
-    ]
+def _client(port: int) -> httpx.Client:
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.dev.server import listener, serving
 from tests.e2e.against_fulcio import test_bodies, test_keys
 from tests.e2e.against_fulcio.cases import person, with_token
 from tests.e2e.against_fulcio.comparison import summary, visible
-from tests.e2e.against_fulcio.servers import LogSettings, Pair, start_pair
+from tests.e2e.against_fulcio.servers import LogSettings, Pair
 from tests.e2e.against_fulcio.test_identities import ask
 from tests.e2e.against_fulcio.vectors import VECTORS
 from tests.e2e.instance import CAFiles
@@ -66,7 +67,7 @@ def test_with_a_log_each_type_of_issuer_is_answered_alike(logged, issuers, issue
 
 
 @pytest.fixture(scope="module")
-def refused(tools, directory, ca, identities, log) -> Iterator[Pair]:
+def refused(setup, log) -> Iterator[Pair]:
     """Their log takes nothing."""
 
     async def refuse(scope, receive, send) -> None:
@@ -74,7 +75,7 @@ def refused(tools, directory, ca, identities, log) -> Iterator[Pair]:
 
     socket = listener()
     settings = LogSettings(f"http://127.0.0.1:{socket.getsockname()[1]}/refusing", log.key_file)
-    with serving(refuse, socket), start_pair(tools, directory, ca, identities, settings, "refused") as pair:
+    with serving(refuse, socket), replace(setup, log=settings).running("refused") as pair:
         yield pair
 
 
@@ -110,9 +111,9 @@ CAS = {
 
 
 @pytest.mark.parametrize("kind", CAS)
-def test_every_kind_of_ca_signs_alike(tools, tmp_path, identities, issuers, kind):
+def test_every_kind_of_ca_signs_alike(setup, tmp_path, issuers, kind):
     ca = write_ca(tmp_path, kind, **CAS[kind])
-    with start_pair(tools, tmp_path, ca, identities, None, f"ca-{kind}") as pair:
+    with replace(setup, ca=ca).running(f"ca-{kind}") as pair:
         fulcio, dayfly = pair.ask(with_token(person(issuers)))
     assert summary(fulcio) == "200"
     assert visible(dayfly, fulcio) == visible(fulcio)

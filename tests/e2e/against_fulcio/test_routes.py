@@ -11,6 +11,9 @@ from tests.e2e.against_fulcio.servers import Ask
 
 NOT_FOUND = "404 Not Found"
 NOT_ALLOWED = "501 Method Not Allowed"
+PAGE = {"Origin": "https://page.example"}
+BARE_PREFLIGHT = {"Access-Control-Request-Method": "GET"}
+PREFLIGHT = PAGE | BARE_PREFLIGHT
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 SAME = {
@@ -65,6 +68,7 @@ class Different(NamedTuple):
 DOUBLED = "clients that join a base URL ending in a slash ask so"
 TUNNEL = "grpc-gateway's tunnel for HTML forms; no client of a CA posts one"
 OWN = "a page of Dayfly's own"
+CORS = "nothing that a browser would act on"
 PARSER = "the HTTP parser's business; nobody asks so by mistake"
 
 DIFFERENT = {
@@ -81,6 +85,9 @@ DIFFERENT = {
     "liveness": Different(Ask("GET", "/livez"), NOT_FOUND, "200", OWN),
     "the description": Different(Ask("GET", "/openapi.json"), NOT_FOUND, "200", OWN),
     "a method nobody knows": Different(Ask("FOO", "/healthz"), NOT_ALLOWED, "400 Invalid HTTP request", PARSER),
+    "a page with another method": Different(Ask("PUT", "/healthz", PAGE), NOT_ALLOWED, NOT_ALLOWED, CORS),
+    "a preflight": Different(Ask("OPTIONS", "/healthz", PREFLIGHT), "204", "200", CORS),
+    "a preflight without a page": Different(Ask("OPTIONS", "/healthz", BARE_PREFLIGHT), "204", NOT_ALLOWED, CORS),
     "a broken escape in the path": Different(Ask("GET", "/%zz"), "400 400 Bad Request", NOT_FOUND, PARSER),
 }
 
@@ -113,8 +120,6 @@ def test_root_certificate_and_health_are_the_same_bytes(pair):
 
 
 # ---- browsers ----------------------------------------------------------------------------------------------------
-
-PAGE = {"Origin": "https://page.example"}
 
 
 @pytest.mark.parametrize(
