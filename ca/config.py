@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from ca.api.app import HTTPSettings
 from ca.ct.settings import CTSettings
@@ -23,15 +23,19 @@ from ca.proof.policy import KeyPolicy
 from ca.telemetry import LogSettings
 
 ENV_PREFIX = "DAYFLY_"
+MAX_PORT = 65535
 
 
-def _address(text: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", text):
+def _address(value: Any) -> Any:
+    """Before pydantic's own check of the type, since `listen: 5555` is a number in YAML."""
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", str(value)):
         raise ValueError("write HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555")
-    return text
+    if int(value.rpartition(":")[2]) > MAX_PORT:
+        raise ValueError(f"a port is at most {MAX_PORT}")
+    return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, BeforeValidator(_address)]
 """HOST:PORT, an IPv6 host in brackets."""
 
 
@@ -78,7 +82,7 @@ def load_settings(path: Path | None, flags: Mapping[str, Any], environment: Mapp
     `flags` by name without dashes in front; None is a flag that was not given. Paths in the file are relative to it,
     others to the working directory. Raises ConfigurationError naming the line, the variable or the flag.
     """
-    document = load(path) if path else Document("no --config", {}, is_json=False, lines={(): 1})
+    document = load(path) if path else _without_file()
     for place, annotation in _leaves(ServerSettings):
         name = "-".join(place)
         variable = ENV_PREFIX + name.upper().replace("-", "_")
@@ -90,6 +94,13 @@ def load_settings(path: Path | None, flags: Mapping[str, Any], environment: Mapp
         if flags.get(name) is not None:
             document = document.overridden(place, flags[name], f"--{name}")
     return validate(ServerSettings, document)
+
+
+def _without_file() -> Document:
+    """An empty document, whose missing settings are named by their flags."""
+    flags: dict[Place, str] = {("ca",): "--ca-…", ("ct",): "--ct-…"}
+    flags |= {place: f"--{'-'.join(place)} or --config" for place, _ in _leaves(ServerSettings)}
+    return Document("--config", {"ca": {}, "ct": {}}, is_json=False, lines={}, origins=flags)
 
 
 def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

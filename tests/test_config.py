@@ -91,10 +91,14 @@ def test_lists_in_the_environment_are_written_with_commas(file: Path) -> None:
         ("  log: none", "", "ct: is missing"),
         ("  cert: chain.pem", "", "ca.cert: is missing"),
         ("  key: key.pem", "  key: key.pem\n  key: other.pem", "the key key appears twice"),
-        ("ca:", "certificate-lifetime: 601\nca:", "less than or equal to 600"),
-        ("ca:", "certificate-lifetime: 0\nca:", "greater than or equal to 1"),
-        ("ca:", "workers: many\nca:", "workers:"),
-        ("ca:", "listen: 5555\nca:", "listen:"),
+        ("ca:", "certificate-lifetime: 601\nca:", "at most 600"),
+        ("ca:", "certificate-lifetime: 0\nca:", "at least 1"),
+        ("ca:", "workers: many\nca:", "workers: expected a whole number"),
+        ("ca:", "listen: 5555\nca:", "listen: write HOST:PORT"),
+        ("ca:", "listen: 127.0.0.1:65536\nca:", "listen: a port is at most 65535"),
+        ("ca:", "log: console\nca:", "log: expected a mapping"),
+        ("ca:", "client-signing-algorithms: ed25519\nca:", "client-signing-algorithms: expected a list"),
+        ("identity-config: identity.yaml", "identity-config: [a]", "identity-config: expected text"),
         ("ca:", "client-signing-algorithms: [ecdsa-sha2-256-nistp265]\nca:", "did you mean ecdsa-sha2-256-nistp256?"),
         ("ca:", "client-signing-algorithms: []\nca:", "nobody could get a certificate"),
         ("ca:", "http: {body-limit: 10}\nca:", "body-limit"),
@@ -125,9 +129,15 @@ def test_a_mistake_elsewhere_names_the_flag_or_variable(
 
 
 def test_without_a_file_what_is_missing_is_named() -> None:
-    message = refusal(None, {"ct-log": "none"})
-    assert "identity-config: is missing" in message
-    assert "ca: is missing" in message
+    assert refusal(None, {"ct-log": "none", "ca-key": Path("key.pem")}).splitlines() == [
+        "--identity-config or --config: is missing",
+        "--ca-cert or --config: is missing",
+    ]
+
+
+def test_without_a_file_a_setting_that_another_needs_is_named() -> None:
+    flags = {"identity-config": Path("i.yaml"), "ca-cert": Path("c.pem"), "ca-key": Path("k.pem")}
+    assert refusal(None, {**flags, "ct-log": "https://log.example"}).startswith("--ct-…: log-key is missing")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

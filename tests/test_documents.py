@@ -204,12 +204,12 @@ def test_a_valid_document_becomes_the_model():
         ("name: x\nnmaed: k", "ca.yaml:2: nmaed: unknown key; did you mean named?"),
         ("name: x\nnamed:\n  a:\n    lifetme: 1", "ca.yaml:4: named.a.lifetme: unknown key; did you mean lifetime?"),
         ("name: x\nseveral:\n- mode: a\n- moed: a", "ca.yaml:4: several[1].moed: unknown key; did you mean mode?"),
-        ("name: 5", "ca.yaml:1: name: input should be a valid string"),
-        ("name: x\nct: 5", "ca.yaml:2: ct: input should be a valid dictionary"),
-        ("name: x\nct: {lifetime: 601}", "ca.yaml:2: ct.lifetime: input should be less than or equal to 600"),
+        ("name: 5", "ca.yaml:1: name: expected text; put it into quotes"),
+        ("name: x\nct: 5", "ca.yaml:2: ct: expected a mapping"),
+        ("name: x\nct: {lifetime: 601}", "ca.yaml:2: ct.lifetime: expected at most 600"),
         ("name: x\nct: {log-key: a b}", "ca.yaml:2: ct.log-key: holds a space"),
-        ("name: x\nct: {mode: c}", "ca.yaml:2: ct.mode: input should be 'a' or 'b'"),
-        ("- 1", "ca.yaml:1: input should be a valid dictionary"),
+        ("name: x\nct: {mode: c}", "ca.yaml:2: ct.mode: expected 'a' or 'b'"),
+        ("- 1", "ca.yaml:1: expected a mapping"),
     ],
 )
 def test_a_problem_is_told_with_its_line_and_place(text, detail):

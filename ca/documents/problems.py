@@ -23,8 +23,21 @@ def message(model: type[BaseModel], problem: ErrorDetails) -> str:
             return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(names)}"
         case "value_error":
             return str(problem["ctx"]["error"])
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "expected a mapping, lines of `name: value`"
+        case "tuple_type" | "list_type":
+            return "expected a list, such as [a, b]"
+        case "string_type" | "path_type":
+            return "expected text; put it into quotes"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "expected a whole number"
+        case "greater_than_equal":
+            return f"expected at least {problem['ctx']['ge']}"
+        case "less_than_equal":
+            return f"expected at most {problem['ctx']['le']}"
         case _:
-            return problem["msg"][0].lower() + problem["msg"][1:]
+            words = problem["msg"].replace("Input should be ", "expected ")
+            return words[0].lower() + words[1:]
 
 
 def _keys(model: type[BaseModel], parents: list[str | int]) -> list[str]:

@@ -228,8 +228,8 @@ def test_wildcards_may_stand_in_a_loopback_issuers_port_and_path():
         (fixed(ca_cert="nonsense"), 6, "failed to parse CA certificate for issuer https://issuer.example"),
         (meta("https://*.example", ca_cert="x"), 5, "failed to parse CA certificate for meta issuer https://*.example"),
         (fixed(cient_id="x"), 6, "unknown key; did you mean client-id?"),
-        (fixed(skip_email_verification="maybe"), 6, "skip-email-verification: input should be a valid boolean"),
-        (fixed(description="[a]"), 6, "description: input should be a valid string"),
+        (fixed(skip_email_verification="maybe"), 6, "skip-email-verification: expected a valid boolean"),
+        (fixed(description="[a]"), 6, "description: expected text; put it into quotes"),
         (FIXED + "odc-issuers: {}\n", 6, "unknown key; did you mean oidc-issuers?"),
         (FIXED + FIXED, 6, "the key oidc-issuers appears twice"),
         (FIXED + f"  https://issuer.example:\n{ENTRY}", 6, "the key https://issuer.example appears twice"),
@@ -238,9 +238,9 @@ def test_wildcards_may_stand_in_a_loopback_issuers_port_and_path():
         ("", 1, "trusts no issuer"),
         ("oidc-issuers: {}\n", 1, "trusts no issuer"),
         ("oidc-issuers:\nmeta-issuers:\n", 1, "trusts no issuer"),
-        ("oidc-issuers: []\n", 1, "oidc-issuers: input should be a valid dictionary"),
+        ("oidc-issuers: []\n", 1, "oidc-issuers: expected a mapping"),
         ("oidc-issuers:\n  https://issuer.example:\n", 2, "client-id: is missing"),
-        ("just text\n", 1, "valid dictionary"),
+        ("just text\n", 1, "expected a mapping"),
     ],
 )
 def test_an_entry_that_cannot_work_is_refused_with_its_line(text, line, why):
