@@ -17,7 +17,7 @@ from ca.api.protojson.message import MAX_DEPTH, MAX_TOKENS
 from ca.api.protojson.plain import read_plain
 from ca.api.protojson.reader import read
 from ca.api.wire import parse_v1, parse_v2
-from ca.errors import MalformedRequest
+from ca.errors import KeyUnparsable, MalformedRequest
 from ca.proof.model import SigningRequestPEM
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "protojson.json").read_text())
@@ -60,6 +60,10 @@ def test_what_go_refuses_is_refused_in_its_words(vector):
 @pytest.mark.parametrize("vector", ACCEPTED, ids=lambda vector: repr(body_of(vector))[:60])
 def test_what_go_accepts_means_the_same(vector):
     token, csr, key, proof = (base64.b64decode(vector.get(name, "")) for name in ("token", "csr", "key", "proof"))
+    if vector["api"] == "v1" and not csr and not re.search(rb'"publicKey":\s*{', body_of(vector)):
+        with pytest.raises(KeyUnparsable):  # what Fulcio says of this message next
+            parse_v1(body_of(vector))
+        return
     result = PARSE[vector["api"]](body_of(vector))
 
     assert (result.unverified_token or "").encode() == token
