@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
 from ca.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable, Mapping
 
     import uvicorn
@@ -172,10 +172,12 @@ def serve(
     settings: ServerSettings,
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
     announce: Callable[[], None] | None = None,
+    listening: socket.socket | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigurationError before it listens if anything is wrong.
 
-    `wrap` puts something around the application; `announce` is called once the socket is bound.
+    `wrap` puts something around the application; `announce` is called once all is loaded; `listening` is a socket
+    of `bind`, by default a new one.
     """
     import uvicorn
 
@@ -187,12 +189,9 @@ def serve(
             "Certificate Transparency is switched off: certificates are issued without an SCT, are in no log, "
             "and no sigstore client accepts them by default"
         )
-    host, port = split_address(settings.listen)
     config = uvicorn.Config(
         partial(Worker, settings, wrap, REGISTRY if settings.workers == 1 else None),
         factory=True,
-        host=host,
-        port=port,
         workers=settings.workers,
         http="httptools",
         loop="uvloop",
@@ -207,11 +206,13 @@ def serve(
         if settings.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
         serve_metrics(settings)
-        listening = config.bind_socket()
-        logger.info("listening", address=settings.listen, workers=settings.workers, ct=settings.ct.log, pid=os.getpid())
-        if announce:
-            announce()
-        _run(config, listening)
+        with listening or bind(settings.listen, "--listen") as bound:
+            logger.info(
+                "listening", address=_address(bound), workers=settings.workers, ct=settings.ct.log, pid=os.getpid()
+            )
+            if announce:
+                announce()
+            _run(config, bound)
 
 
 def _run(config: uvicorn.Config, listening: socket.socket) -> None:
@@ -244,9 +245,33 @@ def serve_metrics(settings: ServerSettings) -> None:
     try:
         start_http_server(port, host, registry)
     except OSError as problem:
-        raise ConfigurationError(f"metrics: cannot listen on {settings.metrics.listen}: {problem}") from problem
+        raise _cannot_listen(settings.metrics.listen, "--metrics-listen", problem) from problem
 
 
-def split_address(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
+def bind(listen: str, flag: str) -> socket.socket:
+    """A socket at HOST:PORT that does not listen yet. Raises ConfigurationError naming the flag that changes it."""
+    host, port = split_address(listen)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as problem:
+        bound.close()
+        raise _cannot_listen(listen, flag, problem) from problem
+    bound.set_inheritable(True)  # for worker processes
+    return bound
+
+
+def _cannot_listen(listen: str, flag: str, problem: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{flag}: cannot listen on {listen}: {problem.strerror}; choose another address or port")
+
+
+def _address(bound: socket.socket) -> str:
+    """HOST:PORT of a socket: with the port that the system chose where 0 was asked for."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)

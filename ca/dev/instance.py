@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import shlex
+import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,13 +20,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ca.config import ServerSettings
+from ca.config import MAX_PORT, ServerSettings
 from ca.dev.issuer import issuer_app
 from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
-from ca.main import clock, serve, split_address
+from ca.main import bind, clock, serve, split_address
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,17 +37,20 @@ ORGANIZATION: Final = "Dayfly development, not for production"
 def run(listen: str, directory: Path) -> None:
     """Make what is missing in `directory` and serve until interrupted. Raises ConfigurationError."""
     _require_loopback(listen)
-    instance = Instance(directory.absolute(), f"http://{listen}")
-    settings = _prepare(instance, listen)
-    key = load_or_create_issuer_key(instance.issuer_key)
-    issuer = issuer_app(instance.issuer, key, clock)
-    serve(settings, partial(_beside_issuer, issuer), announce=partial(_announce, instance))
+    # The socket first: where another instance runs already, its files stay as they are.
+    with bind(listen, "--listen") as listening:
+        host, port = listen.rpartition(":")[0], listening.getsockname()[1]
+        instance = Instance(directory.absolute(), f"http://{host}:{port}")
+        settings = _prepare(instance, listen)
+        key = load_or_create_issuer_key(instance.issuer_key)
+        issuer = issuer_app(instance.issuer, key, clock)
+        serve(settings, partial(_beside_issuer, issuer), partial(_announce, instance), listening)
 
 
 def _require_loopback(listen: str) -> None:
-    host, _ = split_address(listen) if ":" in listen else ("", 0)
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        host, port = split_address(listen)
+        loopback = (host == "localhost" or ipaddress.ip_address(host).is_loopback) and 0 <= port <= MAX_PORT
     except ValueError:
         loopback = False
     if not loopback:
@@ -55,6 +61,15 @@ def _require_loopback(listen: str) -> None:
 
 
 def _prepare(instance: Instance, listen: str) -> ServerSettings:
+    try:
+        return _files(instance, listen)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"--data: {problem.filename}: {problem.strerror}; choose a directory that you may write to"
+        ) from problem
+
+
+def _files(instance: Instance, listen: str) -> ServerSettings:
     instance.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not instance.ca.exists():
         write_ca(instance.ca, ORGANIZATION, "Dayfly development", clock())
@@ -122,21 +137,23 @@ def _announce(instance: Instance) -> None:
     table.add_row("data", str(instance.directory))
     out = Console(soft_wrap=True)
     out.print(table)
-    out.print("In another terminal:", style="bold")
+    out.print("In another terminal, in this directory:", style="bold")
     out.print(_lines(instance), markup=False, highlight=False)
 
 
 def _lines(instance: Instance) -> str:
-    data = "" if instance.directory == Path(".dayfly").absolute() else f" --data {instance.directory}"
-    token_command = f'"$(dayfly dev-token --email ada@example.com{data})"'
+    # `make run` starts it without the virtual environment's directory in PATH.
+    dayfly = "dayfly" if shutil.which("dayfly") else shlex.quote(sys.argv[0])
+    data = "" if instance.directory == Path(".dayfly").absolute() else f" --data {shlex.quote(str(instance.directory))}"
+    token_command = f'"$({dayfly} dev-token --email ada@example.com{data})"'
     return f"""
   # a certificate, decoded
-  dayfly request --url {instance.url} --token {token_command}
+  {dayfly} request --url {instance.url} --token {token_command}
 
   # the issuers it trusts
   curl {instance.url}/api/v2/configuration
 
   # sign a file with cosign
-  cosign sign-blob --yes --signing-config {instance.signing_config} \\
+  cosign sign-blob --yes --signing-config {shlex.quote(str(instance.signing_config))} \\
     --identity-token {token_command} --bundle README.sigstore.json README.md
 """
