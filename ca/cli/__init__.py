@@ -13,7 +13,6 @@ from rich.console import Console
 
 app = typer.Typer(
     name="dayfly",
-    help="A short-lived code-signing certificate authority that speaks Fulcio's wire protocol.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
@@ -25,18 +24,20 @@ app.add_typer(config_app, name="config")
 
 CONFIG_ERROR = 78
 """EX_CONFIG of sysexits.h: the operator has to change something before trying again."""
+REFUSED = 1
+"""There is no certificate."""
 
 
 @contextmanager
-def _operator_errors() -> Iterator[None]:
-    """What is wrong with the configuration goes to standard error in words, without a traceback."""
+def _errors(exit_code: int = CONFIG_ERROR) -> Iterator[None]:
+    """What is wrong goes to standard error in words, without a traceback."""
     from ca.errors import DayflyError
 
     try:
         yield
     except DayflyError as problem:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(problem.public_message)}")
-        raise typer.Exit(CONFIG_ERROR) from problem
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(problem.detail)}")
+        raise typer.Exit(exit_code) from problem
 
 
 def _plain(text: str) -> str:
@@ -45,9 +46,26 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"dayfly {version('dayfly')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A short-lived code-signing certificate authority that speaks Fulcio's wire protocol."""
+
+
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The server's configuration file, such as `config/ca.yaml`."),
+    typer.Option("--config", "-c", metavar="FILE", help="The server's configuration file, such as `config/ca.yaml`."),
 ]
 ListenOption = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve the API.")]
 WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one a core is right.")]
@@ -103,7 +121,7 @@ def serve(
         "data": data,
         "metrics-listen": metrics_listen,
     }
-    with _operator_errors():
+    with _errors():
         from ca.config import load_settings
         from ca.main import environment
         from ca.main import serve as run
@@ -120,7 +138,7 @@ def dev(
 
     Everything is made on the first start and found again on the next. It listens on loopback alone.
     """
-    with _operator_errors():
+    with _errors():
         from ca.dev.instance import run
 
         run(listen, data)
@@ -128,7 +146,7 @@ def dev(
 
 @app.command("dev-token")
 def dev_token(
-    email: Annotated[str, typer.Option(help="Who the token says you are.")],
+    email: Annotated[str, typer.Option(metavar="ADDRESS", help="Who the token says you are.")],
     claim: Annotated[list[str] | None, typer.Option(metavar="NAME=TEXT|NAME:=JSON", help="A further claim.")] = None,
     data: Annotated[Path, typer.Option(metavar="DIR", help="The instance's directory.")] = Path(".dayfly"),
 ) -> None:
@@ -136,7 +154,7 @@ def dev_token(
 
     For example: `cosign sign-blob --identity-token "$(dayfly dev-token --email ada@example.com)" …`
     """
-    with _operator_errors():
+    with _errors():
         from datetime import UTC, datetime
 
         from ca.dev.layout import token
@@ -148,10 +166,10 @@ def dev_token(
 @ca_app.command("init")
 def ca_init(
     out: Annotated[Path, typer.Option(metavar="DIR", help="A directory that is empty or does not exist.")],
-    organization: Annotated[str, typer.Option(help="The `O` of both certificates.")] = "dayfly",
-    common_name: Annotated[str, typer.Option(help="The root's `CN`; the intermediate's has `-intermediate` added.")] = (
-        "dayfly"
-    ),
+    organization: Annotated[str, typer.Option(metavar="NAME", help="The `O` of both certificates.")] = "dayfly",
+    common_name: Annotated[
+        str, typer.Option(metavar="NAME", help="The root's `CN`; the intermediate's has `-intermediate` added.")
+    ] = "dayfly",
     issuer: Annotated[
         str | None, typer.Option(metavar="URL", help="The first issuer to trust, for e-mail addresses.")
     ] = None,
@@ -161,18 +179,25 @@ def ca_init(
 ) -> None:
     """Make a root (P-384), an intermediate (P-256), a CT log key pair, and a `ca.yaml` that uses them.
 
-    The root's key is encrypted: move it offline once the intermediate is signed. The server needs the rest.
+    The root's key is encrypted: move it offline, for the server does not need it. The log gets `ctlog.key.pem`.
     """
-    with _operator_errors():
+    with _errors():
         from ca.cli.init import init
 
         init(out, organization, common_name, issuer, root_password_file, Console(soft_wrap=True))
 
 
 @config_app.command("check")
-def config_check(config: Annotated[Path, typer.Option("--config", "-c")] = Path("config/ca.yaml")) -> None:
-    """Load everything the server would, and say what is wrong, with file and line."""
-    with _operator_errors():
+def config_check(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", help="The server's configuration file.")
+    ] = Path("config/ca.yaml"),
+) -> None:
+    """Load everything the server would, and say what is wrong, with file and line.
+
+    Variables such as `DAYFLY_CT_LOG` count, as they do for the server. Ends with 78 if anything is wrong.
+    """
+    with _errors():
         from ca.cli.check import check
 
         check(config, Console(soft_wrap=True))
@@ -180,16 +205,19 @@ def config_check(config: Annotated[Path, typer.Option("--config", "-c")] = Path(
 
 @app.command()
 def request(
-    url: Annotated[str, typer.Option(help="The CA, such as `http://127.0.0.1:5555`.")],
-    token: Annotated[str, typer.Option(help="An identity token, or `-` to read it from standard input.")],
+    url: Annotated[str, typer.Option(metavar="URL", help="The CA, such as `http://127.0.0.1:5555`.")],
+    token: Annotated[
+        str, typer.Option(metavar="TOKEN|-", help="An identity token, or `-` to read it from standard input.")
+    ],
     csr: Annotated[bool, typer.Option("--csr", help="Send a signing request, as sigstore-python does.")] = False,
     pem: Annotated[bool, typer.Option("--pem", help="Print the chain as PEM instead of a table.")] = False,
 ) -> None:
     """Get a certificate for a fresh key, and print what is in it.
 
-    The key is forgotten at the end: this is for people who debug a CA or an identity provider.
+    The key is forgotten at the end: this is for people who debug a CA or an identity provider. Ends with 1 if there
+    is no certificate.
     """
-    with _operator_errors():
+    with _errors(REFUSED):
         from ca.cli.request import request as run
 
         run(url, sys.stdin.read() if token == "-" else token, csr=csr, pem=pem)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ca.documents import file_bytes
+from ca.documents import file_bytes, parse
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
 from ca.main import clock
+from ca.oidc.identity_config import read_identity_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+
+MAX_NAME = 64
+"""Characters of an organization or a common name (RFC 5280 appendix A.1, ub-organization-name, ub-common-name)."""
 
 CONFIG = """\
 # Written by `dayfly ca init`. Every other setting, with its default, is in config/ca.yaml, which comes with Dayfly.
@@ -53,19 +57,42 @@ def init(
     console: Console,
 ) -> None:
     """Write the CA into `out`. Raises ConfigurationError where anything would be overwritten."""
+    _check_name("--organization", organization, MAX_NAME)
+    _check_name("--common-name", common_name, MAX_NAME - len("-intermediate"))
     identity = IDENTITY + (ISSUER.format(issuer=issuer) if issuer else "")
     configuration = {out / "ca.yaml": CONFIG, out / "identity.yaml": identity}
     for path in configuration:
         if path.exists():
             raise ConfigurationError(f"{path}: exists and is not overwritten; choose another directory")
-    password = file_bytes(root_password_file).rstrip(b"\r\n") if root_password_file else None
+    if issuer:
+        read_identity_config(parse(identity, "identity.yaml", text_only=True))
+    password = _password(root_password_file)
     written = [*write_ca(out, organization, common_name, clock(), password), *configuration]
     for path, text in configuration.items():
         path.write_text(text)
+    _explain(written, out, console, add_issuers=not issuer)
+
+
+def _explain(written: list[Path], out: Path, console: Console, *, add_issuers: bool) -> None:
     for path in written:
         console.print(f"  {path}", highlight=False, markup=False)
-    offline = ", ".join(path.name for path in written if path.name in {"root.key.pem", "root.password"})
-    console.print(f"\nMove offline: {offline}. The server needs neither.", highlight=False)
-    if not issuer:
+    offline = " and ".join(path.name for path in written if path.name in {"root.key.pem", "root.password"})
+    console.print(f"\nMove {offline} offline: the server does not need the root's key.", highlight=False)
+    console.print("For the log: ctlog.key.pem to sign with, and chain.pem as its roots.", highlight=False)
+    if add_issuers:
         console.print(f"Add the issuers that you trust to {out / 'identity.yaml'}.", highlight=False, markup=False)
     console.print(f"Next: dayfly config check --config {out / 'ca.yaml'}", highlight=False, markup=False)
+
+
+def _check_name(flag: str, name: str, limit: int) -> None:
+    if not 1 <= len(name) <= limit or not name.isprintable():
+        raise ConfigurationError(f"{flag}: expected 1 to {limit} printable characters, not {len(name)}")
+
+
+def _password(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    password = file_bytes(path).rstrip(b"\r\n")
+    if not password:
+        raise ConfigurationError(f"--root-password-file: {path} is empty; without the option a password is made")
+    return password

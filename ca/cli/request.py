@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,7 +28,7 @@ TIMEOUT = 15.0
 
 def request(url: str, token: str, *, csr: bool, pem: bool) -> None:
     """Ask the CA at `url`. Raises ConfigurationError with the CA's own words where it refuses."""
-    token = token.strip()
+    token = _one_line(token)
     key = ec.generate_private_key(ec.SECP256R1())
     body = _csr(key) if csr else _key_with_proof(key, token)
     chain = _ask(url, token, body)
@@ -36,6 +37,14 @@ def request(url: str, token: str, *, csr: bool, pem: bool) -> None:
         out.print("\n".join(chain), highlight=False, markup=False)
     else:
         out.print(_table([x509.load_pem_x509_certificate(text.encode()) for text in chain]))
+
+
+def _one_line(unverified_token: str) -> str:
+    """What can stand in a header; what is wrong with it otherwise is the CA's to say, to people who debug."""
+    token = unverified_token.strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ConfigurationError("--token: expected one line of ASCII without spaces, as the issuer gave it")
+    return token
 
 
 def _csr(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
@@ -76,16 +85,26 @@ def _ask(url: str, token: str, body: dict[str, Any]) -> list[str]:
             headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT,
         )
-        reply = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL) as problem:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as problem:
+        raise ConfigurationError(f"--url: {url}: expected a URL such as http://127.0.0.1:5555") from problem
+    except httpx.HTTPError as problem:
         raise ConfigurationError(f"--url: {url} does not answer: {str(problem) or type(problem).__name__}") from problem
-    except ValueError as problem:
-        raise ConfigurationError(f"--url: {url} answered {answer.status_code}, not as a CA does") from problem
     if answer.status_code != 200:
-        message = reply.get("message") if isinstance(reply, dict) else None
-        raise ConfigurationError(f"the CA answered {answer.status_code}: {message or 'without a message'}")
-    signed = reply.get("signedCertificateEmbeddedSct") or reply["signedCertificateDetachedSct"]
-    return list(signed["chain"]["certificates"])
+        raise ConfigurationError(f"the CA answered {answer.status_code}: {_message(answer)}")
+    try:
+        reply = answer.json()
+        signed = reply.get("signedCertificateEmbeddedSct") or reply["signedCertificateDetachedSct"]
+        return list(signed["chain"]["certificates"])
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise ConfigurationError(f"--url: {url} does not answer as a CA does; is it another server's?") from problem
+
+
+def _message(answer: httpx.Response) -> str:
+    """What a CA says of its refusal."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return "without a message, not as a CA does; is --url another server's?"
 
 
 def _table(chain: list[x509.Certificate]) -> Table:
@@ -99,7 +118,8 @@ def _table(chain: list[x509.Certificate]) -> Table:
 
 def _rows(chain: list[x509.Certificate]) -> Iterator[tuple[str, str]]:
     leaf = chain[0]
-    for extension in leaf.extensions:
+    # The name first: it is what people look for.
+    for extension in sorted(leaf.extensions, key=lambda each: not isinstance(each.value, x509.SubjectAlternativeName)):
         match extension.value:
             case x509.SubjectAlternativeName() as names:
                 for name in names:
