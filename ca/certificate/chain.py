@@ -66,7 +66,10 @@ class Chain:
         if b"-----BEGIN CERTIFICATE-----" not in pem:
             raise ChainInvalid("certificate chain must contain at least one certificate, in PEM")
         try:
-            return cls.of(x509.load_pem_x509_certificates(pem))
+            certificates = x509.load_pem_x509_certificates(pem)
+            for certificate in certificates:  # pyca reads a name when it is asked for
+                _ = certificate.subject, certificate.issuer
+            return cls.of(certificates)
         except (ValueError, x509.InvalidVersion) as problem:
             raise ChainInvalid(f"cannot be read as PEM certificates: {problem}") from problem
 

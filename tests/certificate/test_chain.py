@@ -103,6 +103,14 @@ def test_what_is_no_bundle_is_refused(content: bytes, said: str) -> None:
         Chain.parse(content)
 
 
+@pytest.mark.parametrize("broken", [b"\x0c\x04\xff\xff\xff\xff", b"\x8d\x04root"], ids=["not UTF-8", "no string"])
+def test_a_name_that_cannot_be_read_is_refused_anywhere(broken: bytes) -> None:
+    spoilt = x509.load_der_x509_certificate(root().public_bytes(Encoding.DER).replace(b"\x0c\x04root", broken))
+    for certificates in [(issuing(), spoilt), (spoilt, root()), (spoilt,)]:
+        with pytest.raises(ChainInvalid, match="cannot be read as PEM certificates"):
+            Chain.parse(pem(*certificates))
+
+
 def test_a_compressed_issuing_key_is_refused() -> None:
     """pyca writes it back uncompressed, and the two have different hashes in SCTs."""
     tbs = asn1.decode_der(structures.TBSCertificate, root().tbs_certificate_bytes)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
 from ca.errors import ConfigurationError, SignerUnavailable
@@ -45,6 +48,13 @@ async def following(settings: CASettings):
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def with_a_broken_name(settings: CASettings) -> bytes:
+    """The chain with a root whose name is not UTF-8, which pyca notices late."""
+    issuing, root = x509.load_pem_x509_certificates(settings.cert.read_bytes())
+    spoilt = root.public_bytes(Encoding.DER).replace(b"\x0c\x04root", b"\x0c\x04\xff\xff\xff\xff")
+    return issuing.public_bytes(Encoding.PEM) + ssl.DER_cert_to_PEM_cert(spoilt).encode()
 
 
 async def until(condition) -> None:
@@ -133,6 +143,7 @@ async def test_half_a_swap_keeps_the_last_good_pair_until_the_other_half_comes(w
     "spoil",
     [
         lambda settings: settings.cert.write_text("nothing"),
+        lambda settings: settings.cert.write_bytes(with_a_broken_name(settings)),
         lambda settings: settings.key.write_text("nothing"),
         lambda settings: settings.key.write_bytes(b""),
         lambda settings: settings.key.unlink(),
@@ -140,7 +151,7 @@ async def test_half_a_swap_keeps_the_last_good_pair_until_the_other_half_comes(w
         lambda settings: settings.cert.write_text("".join(make_ca(end=START - timedelta(seconds=1)).chain.pems)),
         lambda settings: settings.key.write_bytes(private_pem(private_key("P-256", 98), PKCS8, b"secret")),
     ],
-    ids=["chain", "key", "empty", "key gone", "chain gone", "expired", "encrypted"],
+    ids=["chain", "name", "key", "empty", "key gone", "chain gone", "expired", "encrypted"],
 )
 async def test_a_broken_pair_keeps_the_last_good_one_and_mends(write, spoil) -> None:
     ca = make_ca()
