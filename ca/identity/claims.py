@@ -17,14 +17,14 @@ JOINERS = "\u200c\u200d"
 
 
 def forbidden_character(text: str) -> str | None:
-    """The first control, format or surrogate character (Unicode Cc, Cf, Cs) that is no joiner.
+    """The first control, format, surrogate or line separating character (Unicode Cc, Cf, Cs, Zl, Zp) but joiners.
 
     They end lines, reverse text, hide or do not encode to UTF-8: what a person reads would not be what is signed.
     """
     if text.isprintable():
         return None
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in JOINERS:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS:
             return character
     return None
 

@@ -45,7 +45,7 @@ def test_a_number_too_long_to_be_an_identifier_is_not_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    "character", ["\x00", "\t", "\n", "\x1f", "\x7f", "\x85", "\xad", "\u200b", "\u202e", "\u2066", "\ufeff", "\ud800", "\U000e0041"]
+    "character", ["\x00", "\t", "\n", "\x1f", "\x7f", "\x85", "\xad", "\u200b", "\u2028", "\u2029", "\u202e", "\u2066", "\ufeff", "\ud800", "\U000e0041"]
 )  # fmt: skip
 def test_invisible_and_controlling_characters_are_refused(character: str) -> None:
     assert forbidden_character(f"ż{character}") == character
