@@ -57,7 +57,7 @@ class Health:
         if self._log is None:
             return "switched off"
         async with self._asking:
-            if self._log_asked is None or now - self._log_asked >= LOG_CHECK_INTERVAL:
+            if self._log_asked is None or abs(now - self._log_asked) >= LOG_CHECK_INTERVAL:
                 try:
                     await self._log.check(now)
                 except DayflyError as problem:
