@@ -82,7 +82,7 @@ class CertificateAuthority:
     async def issue(self, request: SigningRequest, now: datetime, progress: Progress) -> Issued:
         """One certificate for `request`, or an error of `ca.errors` and no certificate.
 
-        The steps carry the numbers of the issuance cycle in docs/design.md.
+        The steps carry the numbers of the issuance cycle in docs/architecture.md.
         """
         # 3. The token: who vouches for whom.
         if not request.unverified_token:

@@ -19,7 +19,7 @@ MAX_NAME = 64
 """Characters of an organization or a common name (RFC 5280 appendix A.1, ub-organization-name, ub-common-name)."""
 
 CONFIG = """\
-# Written by `dayfly ca init`. Every other setting, with its default, is in config/ca.yaml, which comes with Dayfly.
+# Written by `dayfly ca init`. Every other setting, with its default, is in config/ca.yaml of Dayfly's sources.
 listen: 127.0.0.1:5555
 
 # Whose tokens are accepted.
@@ -30,14 +30,14 @@ ca:
   key: intermediate.key.pem
 
 ct:
-  # A log that signs with ctlog.key.pem and has chain.pem among its roots; or `none` to issue without one.
+  # A log that signs with ctlog.key.pem and has root.crt.pem among its roots; or `none` to issue without one.
   log: http://127.0.0.1:6962/log
   log-key: ctlog.pub.pem
 """
 
 IDENTITY = """\
 # Whose tokens are accepted: Fulcio's identity configuration. Nobody is trusted by default: add your issuers here.
-# config/identity.yaml, which comes with Dayfly, has an example of each kind.
+# config/identity.yaml of Dayfly's sources has an example of each kind.
 oidc-issuers:
 """
 ISSUER = """\
@@ -78,7 +78,7 @@ def _explain(written: list[Path], out: Path, console: Console, *, add_issuers: b
         console.print(f"  {path}", highlight=False, markup=False)
     offline = " and ".join(path.name for path in written if path.name in {"root.key.pem", "root.password"})
     console.print(f"\nMove {offline} offline: the server does not need the root's key.", highlight=False)
-    console.print("For the log: ctlog.key.pem to sign with, and chain.pem as its roots.", highlight=False)
+    console.print("For the log: ctlog.key.pem to sign with, and root.crt.pem as its root.", highlight=False)
     if add_issuers:
         console.print(f"Add the issuers that you trust to {out / 'identity.yaml'}.", highlight=False, markup=False)
     console.print(f"Next: dayfly config check --config {out / 'ca.yaml'}", highlight=False, markup=False)
