@@ -194,6 +194,7 @@ def serve(
         factory=True,
         workers=settings.workers,
         http="httptools",
+        ws="none",  # else a library that happens to be installed answers upgrades
         loop="uvloop",
         lifespan="on",
         log_config=None,

@@ -122,7 +122,9 @@ class _ToStructlog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)
-        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or False)
+        logger.log(
+            record.levelno, record.getMessage().rstrip("\n"), logger=record.name, exc_info=record.exc_info or False
+        )
 
 
 def _escape_controls(_logger: Any, _method: str, event: Any) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Literal
@@ -51,6 +52,17 @@ def test_what_clients_send_does_not_reach_a_terminal_as_commands(log_format, hos
     record = logged(log_format, "request", path=hostile)
     assert record.count("\n") == 1
     assert record.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_records_of_the_standard_library_take_one_line(log_format):
+    """uvicorn ends the one about an exception with a line end."""
+    stream = BytesIO()
+    configure_logging(LogSettings(format=log_format), stream)
+    logging.getLogger("uvicorn.error").error("Exception in %s\n", "ASGI application")
+    assert stream.getvalue().count(b"\n") == 1
+    assert b"\\x0a" not in stream.getvalue()
+    assert b"Exception in ASGI application" in stream.getvalue()
 
 
 def test_printable_fields_stand_as_they_are_on_a_console():
