@@ -58,12 +58,17 @@ class Progress:
     sct: SCT | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     """Time by step (`telemetry.STEPS`)."""
-    _last: float = field(default_factory=perf_counter)
+    _started: float = field(default_factory=perf_counter)
+    _last: float = 0.0
 
     def done(self, step: str) -> None:
         now = perf_counter()
-        self.seconds[step] = now - self._last
+        self.seconds[step] = now - (self._last or self._started)
         self._last = now
+
+    def elapsed(self) -> float:
+        """Seconds so far, those of a step that did not end included."""
+        return perf_counter() - self._started
 
 
 class CertificateAuthority:

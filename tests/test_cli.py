@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.process import Served, command, dayfly, free_port, serving
+
+PAUSE = 0.5
+"""Seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +260,13 @@ def test_config_check_names_the_mistake(own: Path, before: str, after: str, says
 # ---- the server as a process ---------------------------------------------------------------------------------
 
 
+def sent_slowly() -> Iterator[bytes]:
+    """A request without a token."""
+    yield b"{"
+    time.sleep(PAUSE)
+    yield b"}"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_serve_leaves_a_record_and_counts(tmp_path: Path, dev: Served, data: Path, workers: int) -> None:
     """The development instance's keys and issuer, under `dayfly serve`."""
@@ -268,6 +280,7 @@ def test_serve_leaves_a_record_and_counts(tmp_path: Path, dev: Served, data: Pat
         token = command("dev-token", "--email", "ada@example.com", "--data", data).stdout
         assert command("request", "--url", served.url, "--token", token).exit_code == 0
         assert command("request", "--url", served.url, "--token", "a.b.c", "--csr").exit_code == 1
+        assert httpx.post(f"{served.url}/api/v2/signingCert", content=sent_slowly()).status_code == 400
         exposed = httpx.get(f"http://{metrics}/metrics").text
         records = served.records()
         text = served.stderr.read_text()
@@ -276,6 +289,9 @@ def test_serve_leaves_a_record_and_counts(tmp_path: Path, dev: Served, data: Pat
     assert f'dayfly_signing_requests_total{{issuer="{issuer}",outcome="issued",reason=""}} 1.0' in exposed
     assert 'outcome="refused",reason="TOKEN_MALFORMED"} 1.0' in exposed
     assert "dayfly_chain_expiry_seconds" in exposed
+    took = re.search(r'dayfly_signing_seconds_sum{outcome="refused"} (\S+)', exposed)
+    assert took is not None
+    assert 0 < float(took[1]) < PAUSE, "the refused step counts, the client's pauses do not"
 
     (issued,) = (record for record in records if record.get("outcome") == "issued")
     assert issued["san"] == issued["subject"] == "ada@example.com"
@@ -284,8 +300,8 @@ def test_serve_leaves_a_record_and_counts(tmp_path: Path, dev: Served, data: Pat
     assert len(issued["certificate_sha256"]) == 64
     assert issued["status"] == 200
     assert set(issued["steps"]) == {"token", "identity", "proof", "draft", "certificate", "lint"}
-    (refused,) = (record for record in records if record.get("outcome") == "refused")
-    assert refused["reason"] == "TOKEN_MALFORMED"
+    refused = [record["reason"] for record in records if record.get("outcome") == "refused"]
+    assert refused == ["TOKEN_MALFORMED", "TOKEN_MISSING"]
     assert any("switched off" in record["event"] for record in records)
     for part in token.split("."):
         assert part not in text
