@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 MAX_DEPTH: Final = 8
@@ -63,8 +64,7 @@ def _depth(text: str) -> int:
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(members)
     if len(unique) != len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in unique if names.count(name) > 1)
+        twice = Counter(name for name, _ in members).most_common(1)[0][0]
         raise StrictJSONError(f"the member {twice[:40]!a} appears twice")
     return unique
 

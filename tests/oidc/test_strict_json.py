@@ -85,6 +85,14 @@ def test_strings_that_do_not_end_take_linear_time(content):
     assert time.process_time() - started < 0.5
 
 
+def test_a_member_that_appears_twice_is_found_in_linear_time():
+    members = b",".join(b'"%d":1' % number for number in range(30_000))
+    started = time.process_time()
+    with pytest.raises(StrictJSONError, match="the member '29999' appears twice"):
+        decode(b"{" + members + b',"29999":2}')
+    assert time.process_time() - started < 0.5
+
+
 @pytest.mark.parametrize("content", [b"[]", b'"a"', b"1", b"null", b"true"])
 def test_an_object_is_wanted_where_an_object_belongs(content):
     with pytest.raises(StrictJSONError, match="not a JSON object"):
