@@ -101,7 +101,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
 
 def remote_log(settings: ServerSettings) -> RemoteLog:
     assert settings.ct.log_key is not None  # CTSettings requires it beside a log
-    tls_ca = file_bytes(settings.ct.log_tls_ca).decode() if settings.ct.log_tls_ca else None
+    tls_ca = file_bytes(settings.ct.log_tls_ca).decode(errors="replace") if settings.ct.log_tls_ca else None
     return RemoteLog(settings.ct.log, load_log_key(settings.ct.log_key), tls_ca=tls_ca)
 
 

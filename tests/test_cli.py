@@ -247,9 +247,19 @@ def test_config_check_shows_what_would_be_served(own: Path) -> None:
         ("identity-config:", "identity-confg:", "did you mean identity-config?"),
         ("intermediate.key.pem", "ctlog.key.pem", "not equal"),
         ("chain.pem", "absent.pem", "absent.pem"),
+        ("ct:", "ct:\n  log-tls-ca: binary", "log-tls-ca: not certificates in PEM"),
+        ("ct:", "ct:\n  log-tls-ca: absent", "absent: cannot be read"),
+        ("ca:", "blocked-keys: binary\nca:", "binary: line 1: not a SHA-256"),
+        ("cert: chain.pem", "cert: binary", "binary: "),
+        ("key: intermediate.key.pem", "key: binary", "binary: "),
+        ("log-key: ctlog.pub.pem", "log-key: binary", "binary:1: "),
+        ("identity-config: identity.yaml", "identity-config: binary", "binary:1: not UTF-8"),
+        ("key: intermediate.key.pem", "key: root.key.pem\n  key-password-file: binary", "the password is wrong"),
+        ("key: intermediate.key.pem", "key: root.key.pem\n  key-password-file: absent", "absent: cannot be read"),
     ],
 )
 def test_config_check_names_the_mistake(own: Path, before: str, after: str, says: str) -> None:
+    (own / "binary").write_bytes(b"\x30\x82\xff\xfe\x00")
     config = own / "broken.yaml"
     config.write_text((own / "ca.yaml").read_text().replace(before, after))
     refused = command("config", "check", "--config", config)

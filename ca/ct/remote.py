@@ -230,8 +230,8 @@ def _tls(extra_roots: str | None) -> ssl.SSLContext:
     if extra_roots is not None:
         try:
             context.load_verify_locations(cadata=extra_roots)
-        except (ssl.SSLError, ValueError) as problem:
-            raise ConfigurationError(f"the TLS roots for the log are not certificates in PEM: {problem}") from problem
+        except (ssl.SSLError, ValueError, TypeError) as problem:
+            raise ConfigurationError(f"log-tls-ca: not certificates in PEM: {problem}") from problem
     return context
 
 

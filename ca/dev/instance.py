@@ -130,7 +130,7 @@ def _announce(instance: Instance) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("CA", instance.url)
-    table.add_row("issuer", f"{instance.issuer}  (sign in by typing who you are)")
+    table.add_row("issuer", f"{instance.issuer}  (its login page asks who you are)")
     table.add_row("chain", f"{instance.url}/api/v2/trustBundle  and  {instance.ca / 'chain.pem'}")
     table.add_row("readiness", f"{instance.url}/readyz")
     table.add_row("API", f"{instance.url}/openapi.json")

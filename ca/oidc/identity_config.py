@@ -196,7 +196,7 @@ def _problems(url: str, entry: _Issuer, *, wildcard: bool) -> Iterator[tuple[str
         yield "client-id", "is missing; it is the audience that tokens must have, such as sigstore"
     if entry.ca_cert and not _is_pem_certificates(entry.ca_cert):
         kind = "meta issuer" if wildcard else "issuer"
-        yield "ca-cert", f"failed to parse CA certificate for {kind} {url}: it has to be certificates in PEM"
+        yield "ca-cert", f"failed to parse CA certificate for {kind} {url}: write them here in PEM, not a file's name"
 
 
 def _url_problem(url: str) -> str:
