@@ -108,11 +108,12 @@ def import_key(entry: object) -> VerificationKey:
         raise ValueError("not an RSA, EC or OKP key")
     if key_id is not None and not isinstance(key_id, str):
         raise TypeError("kid is not a string")
+    # RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2. Before the import, which computes the factors of an RSA modulus from it.
+    if "d" in entry:
+        raise ValueError("a private key, which its publication has made worthless")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)
         key = _KEY_TYPES[key_type].import_key(entry)
-    if key.is_private:
-        raise ValueError("a private key, which its publication has made worthless")
     algorithms = frozenset(name for name in ALGORITHMS if _fits(name, key))
     if algorithms and isinstance(key.public_key, PublicKey):
         # A key too weak for a certificate is too weak to vouch for one.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 import structlog
@@ -154,3 +155,11 @@ def test_signatures_of_other_shapes_do_not_verify():
     for forged in (bytes(64), b"\xff" * 64, raw + b"\0", raw[:-1], der, b"\0"):
         text = f"{header}.{payload}.{base64.urlsafe_b64encode(forged).decode().rstrip('=')}"
         assert not keys.named("key-1")[0].verifies(parse_jws(text))
+
+
+def test_a_private_key_is_refused_before_it_costs_anything():
+    """joserfc looks for the factors of a modulus that comes with `d` alone, for seconds where there are none."""
+    number = base64.urlsafe_b64encode(b"\xc1" * 300).decode()
+    started = time.process_time()
+    assert len(import_keys(ISSUER, [{"kty": "RSA", "n": number, "e": "AQAB", "d": number}] * 100)) == 0
+    assert time.process_time() - started < 0.5
