@@ -1,21 +1,28 @@
-"""The structures of RFC 6962 that a submitter needs. Pure: bytes in, bytes out; integers are big-endian."""
+"""The structures of RFC 6962. Pure: bytes in, bytes out; integers are big-endian."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from ca.errors import SCTInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 _V1 = 0  # Version.v1, RFC 6962 §3.2
-_CERTIFICATE_TIMESTAMP = 0  # SignatureType, RFC 6962 §3.2
-_PRECERT_ENTRY = 1  # LogEntryType, RFC 6962 §3.1
+_CERTIFICATE_TIMESTAMP, _TREE_HASH = 0, 1  # SignatureType, RFC 6962 §3.2
+_TIMESTAMPED_ENTRY = 0  # MerkleLeafType, RFC 6962 §3.4
+SHA256_ECDSA = b"\x04\x03"
+"""SignatureAndHashAlgorithm of a log's signatures, RFC 5246 §7.4.1.4.1."""
 _MAX_UINT16 = 2**16 - 1
 _MAX_UINT64 = 2**64 - 1
 
@@ -28,6 +35,13 @@ class _AddResponse(msgspec.Struct):
     timestamp: int
     extensions: bytes
     signature: bytes
+
+
+class LogEntryType(IntEnum):
+    """RFC 6962 §3.1."""
+
+    X509_ENTRY = 0
+    PRECERT_ENTRY = 1
 
 
 _ADD_RESPONSE = msgspec.json.Decoder(_AddResponse)
@@ -70,7 +84,7 @@ class SCT:
                 bytes([_V1]),
                 self.log_id,
                 self.timestamp.to_bytes(8, "big"),
-                _opaque16(self.extensions),
+                opaque16(self.extensions),
                 self.signature,
             )
         )
@@ -90,28 +104,84 @@ class SCT:
 
 def sct_list(scts: Iterable[SCT]) -> bytes:
     """A SignedCertificateTimestampList, RFC 6962 §3.3: the content of the extension's inner OCTET STRING."""
-    return _opaque16(b"".join(_opaque16(sct.encode()) for sct in scts))
+    return opaque16(b"".join(opaque16(sct.encode()) for sct in scts))
 
 
-def precert_signature_input(sct: SCT, clean_tbs: bytes, issuer_key_hash: bytes) -> bytes:
-    """What the log signs for a precertificate, RFC 6962 §3.2.
+@dataclass(frozen=True, slots=True)
+class TreeHead:
+    """A signed tree head, RFC 6962 §3.5. Holding one says nothing about its signature."""
+
+    timestamp: int
+    """Milliseconds since the epoch."""
+    size: int
+    root: bytes
+    """32 bytes."""
+    signature: bytes
+    """A DigitallySigned over `sth_input`."""
+
+    def get_sth_response(self) -> bytes:
+        """What a log answers to `get-sth`, RFC 6962 §4.3: JSON."""
+        return msgspec.json.encode(
+            {
+                "tree_size": self.size,
+                "timestamp": self.timestamp,
+                "sha256_root_hash": b64encode(self.root).decode(),
+                "tree_head_signature": b64encode(self.signature).decode(),
+            }
+        )
+
+
+def signed_x509(certificate: bytes) -> bytes:
+    """`entry_type` and `signed_entry` of a DER certificate, RFC 6962 §3.1."""
+    return LogEntryType.X509_ENTRY.to_bytes(2, "big") + opaque24(certificate)
+
+
+def signed_precert(clean_tbs: bytes, issuer_key_hash: bytes) -> bytes:
+    """`entry_type` and `signed_entry` of a precertificate, RFC 6962 §3.2.
 
     `clean_tbs` is the DER TBSCertificate without the poison, `issuer_key_hash` the SHA-256 of the DER
     SubjectPublicKeyInfo that signs the final certificate.
     """
-    return b"".join(
-        (
-            bytes([_V1, _CERTIFICATE_TIMESTAMP]),
-            sct.timestamp.to_bytes(8, "big"),
-            _PRECERT_ENTRY.to_bytes(2, "big"),
-            issuer_key_hash,  # PreCert.issuer_key_hash
-            len(clean_tbs).to_bytes(3, "big"),  # PreCert.tbs_certificate<1..2^24-1>
-            clean_tbs,
-            _opaque16(sct.extensions),
-        )
-    )
+    return LogEntryType.PRECERT_ENTRY.to_bytes(2, "big") + issuer_key_hash + opaque24(clean_tbs)
 
 
-def _opaque16(data: bytes) -> bytes:
+def timestamped_entry(timestamp: int, signed_entry: bytes, extensions: bytes) -> bytes:
+    """A TimestampedEntry, RFC 6962 §3.4; `signed_entry` with its type before it."""
+    return timestamp.to_bytes(8, "big") + signed_entry + opaque16(extensions)
+
+
+def merkle_tree_leaf(entry: bytes) -> bytes:
+    """The MerkleTreeLeaf of a TimestampedEntry, RFC 6962 §3.4.
+
+    Byte for byte it is also what the log signs in the SCT: the two enumerations before the entry are both 0.
+    """
+    return bytes([_V1, _TIMESTAMPED_ENTRY]) + entry
+
+
+def precert_signature_input(sct: SCT, clean_tbs: bytes, issuer_key_hash: bytes) -> bytes:
+    """What the log signs for a precertificate, RFC 6962 §3.2; arguments as for `signed_precert`."""
+    signed_entry = signed_precert(clean_tbs, issuer_key_hash)
+    return bytes([_V1, _CERTIFICATE_TIMESTAMP]) + timestamped_entry(sct.timestamp, signed_entry, sct.extensions)
+
+
+def sth_input(timestamp: int, size: int, root: bytes) -> bytes:
+    """What the log signs for a tree head, RFC 6962 §3.5; `timestamp` in milliseconds."""
+    return bytes([_V1, _TREE_HASH]) + timestamp.to_bytes(8, "big") + size.to_bytes(8, "big") + root
+
+
+def digitally_signed(key: EllipticCurvePrivateKey, message: bytes) -> bytes:
+    """A DigitallySigned of RFC 5246 §4.7 by a P-256 key.
+
+    Deterministic (RFC 6979): the answer to a resubmission is the first SCT to the last byte.
+    """
+    return SHA256_ECDSA + opaque16(key.sign(message, ECDSA(SHA256(), deterministic_signing=True)))
+
+
+def opaque24(data: bytes) -> bytes:
+    """`opaque data<0..2^24-1>`, RFC 5246 §4.3; an ASN.1Cert of RFC 6962 §3.1."""
+    return len(data).to_bytes(3, "big") + data
+
+
+def opaque16(data: bytes) -> bytes:
     """`opaque data<0..2^16-1>`, RFC 5246 §4.3."""
     return len(data).to_bytes(2, "big") + data
