@@ -216,6 +216,13 @@ class LogRefused(OperatorError):
     summary = "Error entering certificate in CTL"
 
 
+class LogFrozen(OperatorError):
+    """The log has signed its last tree head. Its own `add-chain` and `add-pre-chain` answer 410."""
+
+    reason = "LOG_FROZEN"
+    summary = "Error entering certificate in CTL"
+
+
 class SCTInvalid(OperatorError):
     """The log's answer is not a promise that we can verify, so nothing is issued on it."""
 

@@ -1,0 +1,144 @@
+"""Where logs are kept: one after the other, each with its keys and its file. Old ones stay readable.
+
+DIR/ctlog.key.pem  ctlog.pub.pem  ctlog-note.key.pem  ctlog.sqlite      the first log
+DIR/shards/2027h1/…                                                     the same files of a later one
+DIR/ctlog-seen/<hash of the origin>.checkpoint                          the last checkpoint seen of each
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ca.ct.embedded.engine import DEFAULT_LIMITS, EmbeddedLog, Limits, end_process
+from ca.ct.embedded.host import HostLock
+from ca.ct.embedded.keys import create_keys, load_keys
+from ca.ct.embedded.marker import Marker
+from ca.ct.embedded.sequencer import first_head
+from ca.ct.embedded.startup import start
+from ca.ct.embedded.store import Store
+from ca.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+DATABASE: Final = "ctlog.sqlite"
+SHARDS: Final = "shards"
+SEEN: Final = "ctlog-seen"
+
+_ORIGIN: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One log of a directory."""
+
+    directory: Path
+    origin: str
+    created: int
+    """Milliseconds since the epoch."""
+    frozen: bool
+
+    @property
+    def database(self) -> Path:
+        return self.directory / DATABASE
+
+
+class LogDirectory:
+    """All logs of one operator on this host."""
+
+    def __init__(self, data: Path, seen: Path | None = None) -> None:
+        """`seen` is where the last checkpoints seen are kept, best on another volume; in `data` by default."""
+        self._data = data
+        self._seen = seen or data / SEEN
+
+    def shards(self) -> list[Shard]:
+        """All of them, the oldest first. Raises ConfigurationError for a file that cannot be read."""
+        directories = [self._data, *(path.parent for path in self._data.glob(f"{SHARDS}/*/{DATABASE}"))]
+        found = [_shard(directory) for directory in directories if (directory / DATABASE).exists()]
+        return sorted(found, key=lambda shard: shard.created)
+
+    def current(self) -> Shard:
+        """The newest, which takes certificates unless it is frozen. Raises ConfigurationError where there is none."""
+        shards = self.shards()
+        if shards:
+            return shards[-1]
+        if lost := sorted(self._seen.glob("*.checkpoint")):
+            raise ConfigurationError(
+                f"{self._data / DATABASE}: is missing, but a log was seen before ({lost[0]}); a log that has given "
+                "SCTs must not begin again: put the newest copy of the file back"
+            )
+        raise ConfigurationError(f"{self._data / DATABASE}: there is no log; make one with `dayfly log init`")
+
+    def create(self, origin: str, now: datetime) -> Shard:
+        """A new log with new keys: the first in the directory itself, later ones below it.
+
+        A log key that `dayfly ca init` left in the directory becomes the first log's. Raises ConfigurationError.
+        """
+        _check_origin(origin)
+        shards = self.shards()
+        if any(shard.origin == origin for shard in shards):
+            raise ConfigurationError(
+                f"{self._data}: has a log {origin} already; choose another origin, such as …/2027h1"
+            )
+        marker = self._marker(origin)
+        if marker.read() is not None:
+            raise ConfigurationError(
+                f"{marker.path}: the log {origin} was seen before; a log must not begin again under its old name: put "
+                "its file back, or choose another origin"
+            )
+        directory = self._data / SHARDS / origin.replace("/", "_") if shards else self._data
+        database = directory / DATABASE
+        keys = create_keys(directory)
+        head = first_head(origin, keys, now)
+        Store.create(database, origin, keys.log_id, head)
+        marker.create(head.checkpoint)
+        return _shard(directory)
+
+    def open(
+        self,
+        shard: Shard,
+        clock: Callable[[], datetime],
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        die: Callable[[], None] = end_process,
+    ) -> EmbeddedLog:
+        """Check the log and start its sequencer. Raises ConfigurationError saying why it must not go on."""
+        keys = load_keys(shard.directory)
+        marker = self._marker(shard.origin)
+        lock = HostLock.hold(shard.database)
+        try:
+            sequencer = start(shard.database, keys, marker, clock)
+        except BaseException:
+            lock.release()
+            raise
+        return EmbeddedLog(sequencer, marker, lock, limits=limits, die=die)
+
+    def _marker(self, origin: str) -> Marker:
+        return Marker.of(self._seen, origin)
+
+
+def _shard(directory: Path) -> Shard:
+    path = directory / DATABASE
+    try:
+        with closing(Store.open(path, read_only=True)) as store:
+            identity = store.identity()
+            _, _, _, frozen = store.head_state()
+    except sqlite3.Error as problem:
+        raise ConfigurationError(
+            f"{path}: cannot be read: {problem}; put the newest good copy of the file back"
+        ) from problem
+    return Shard(directory, identity.origin, identity.created, frozen)
+
+
+def _check_origin(origin: str) -> None:
+    if not _ORIGIN.fullmatch(origin):
+        raise ConfigurationError(
+            f"the origin {origin!r} is not a log's submission prefix without scheme and trailing slash; expected "
+            "HOST[:PORT][/PATH], such as ct.example.com/2026h2"
+        )

@@ -1,0 +1,351 @@
+"""The embedded log as the CA and the log's own endpoints use it: submissions in, promises out.
+
+Many wait at once, one thread sequences. Whatever has come in while a batch was being synced is the next batch: the sync
+is the batching window, and there is no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from ca.ct.embedded.sequencer import ClockBehind, Damaged, Frozen, Sequenced, Sequencer, Submission
+from ca.ct.static_ct import MAX_BUNDLED
+from ca.errors import DayflyError, InternalError, LogFrozen, LogRefused, LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from ca.ct.embedded.host import HostLock
+    from ca.ct.embedded.marker import Marker
+    from ca.ct.model import Precertificate
+    from ca.ct.rfc6962 import SCT
+
+MAX_CERTIFICATE: Final = MAX_BUNDLED - 64
+"""Bytes of one certificate: with what stands around it in a leaf it fits into a tlog-tiles entry bundle."""
+MAX_CHAIN: Final = 10
+"""Certificates above the one that is logged."""
+RETRY_AFTER: Final = 1
+"""Seconds: a full queue of this size is worked off in less."""
+RETRY_AFTER_TROUBLE: Final = 10
+
+_CHECKPOINT_ENTRIES: Final = 1000
+_CHECKPOINT_BATCHES: Final = 250
+"""After so many the write-ahead log is brought into the file: some megabytes."""
+_LARGE_WAL: Final = 16_000
+"""Pages. From here on other processes wait until the write-ahead log can begin anew."""
+_CLOSE_PATIENCE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process takes on."""
+
+    pending: int = 4096
+    """Submissions that may wait at once; more are told to come back."""
+    batch: int = 1024
+    """Entries of one transaction."""
+    deadline: float = 8.0
+    """Seconds that a caller waits."""
+    marker_interval: float = 10.0
+    """Seconds between two records of the last checkpoint seen, at least."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A caller, and what it waits for: a place for a submission, or the end of a job."""
+
+    work: Submission | Callable[[], None]
+    loop: asyncio.AbstractEventLoop
+    place: asyncio.Future[Sequenced | None]
+
+
+_Outcome = tuple[_Waiting, Sequenced | DayflyError | None]
+
+
+def end_process() -> None:
+    """At once and without clean-up: after a sync that failed, nothing that this process believes is certain."""
+    os._exit(74)  # EX_IOERR of sysexits.h
+
+
+class EmbeddedLog:
+    """A `Log` in this process. Every promise is for an entry that is in the tree, committed and synced.
+
+    A caller that stops waiting may find its entry logged all the same; it gets the same SCT when it asks again.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        marker: Marker,
+        host_lock: HostLock,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        die: Callable[[], None] = end_process,
+    ) -> None:
+        """Takes over the sequencer and the lock until `aclose`. `die` is called where no entry can be safe any more."""
+        self._sequencer = sequencer
+        self._marker = marker
+        self._host_lock = host_lock
+        self._limits = limits
+        self._die = die
+        self._logger = structlog.get_logger("ct")
+        self._work = threading.Condition()
+        self._pending: deque[_Waiting] = deque()
+        self._closing = False
+        self._stopped = False
+        """For good: the file is damaged, or the disk failed."""
+        self._uncheckpointed = [0, 0]
+        self._unmarked = False
+        self._marked_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="ctlog", daemon=True)
+        self._thread.start()
+
+    @property
+    def log_id(self) -> bytes:
+        return self._sequencer.log_id
+
+    @property
+    def origin(self) -> str:
+        return self._sequencer.origin
+
+    async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:  # noqa: ARG002 - the log has a clock of its own
+        """As `Log.add_pre_chain`. Raises LogUnavailable, LogRefused or LogFrozen.
+
+        The SCT is not verified once more: it was signed over the leaf that was committed, by the key whose public
+        half the log's start has proven.
+        """
+        return await self.add(
+            Submission(
+                is_precert=True,
+                certificate=precertificate.clean_tbs,
+                issuer_key_hash=precertificate.issuer_key_hash,
+                precertificate=precertificate.der,
+                chain=precertificate.chain,
+            )
+        )
+
+    async def add(self, submission: Submission) -> SCT:
+        """The promise for `submission`, which the caller has validated.
+
+        Raises LogUnavailable, LogRefused for what is too large to store, LogFrozen.
+        """
+        longest = max(len(submission.certificate), len(submission.precertificate), *map(len, submission.chain))
+        if longest > MAX_CERTIFICATE or len(submission.chain) > MAX_CHAIN:
+            raise LogRefused(
+                f"a certificate of {longest} bytes under a chain of {len(submission.chain)}; the log takes "
+                f"{MAX_CERTIFICATE} bytes each and a chain of {MAX_CHAIN}"
+            )
+        place = await self._wait(submission)
+        assert place is not None
+        return self._sequencer.sct(place)
+
+    async def check(self, now: datetime) -> None:  # noqa: ARG002 - as above
+        """As `Log.check`: that the sequencer is alive, may write, and has a clock that it can use.
+
+        Raises LogUnavailable or LogFrozen.
+        """
+        await self._wait(self._sequencer.probe)
+
+    async def freeze(self) -> None:
+        """Sign the last checkpoint; from then on every `add` of every process raises LogFrozen.
+
+        Raises LogUnavailable.
+        """
+        await self._wait(self._freeze)
+
+    async def aclose(self) -> None:
+        """Let what waits finish, remember the last checkpoint, let go of the file."""
+        with self._work:
+            self._closing = True
+            self._work.notify()
+        await asyncio.to_thread(self._thread.join, _CLOSE_PATIENCE)
+
+    # ---- the callers' side ----------------------------------------------------------------------------------
+
+    async def _wait(self, work: Submission | Callable[[], None]) -> Sequenced | None:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(work, loop, loop.create_future())
+        with self._work:
+            if self._stopped or self._closing:
+                raise LogUnavailable("the log has stopped; its operator finds why in the server's log")
+            if len(self._pending) >= self._limits.pending:
+                raise LogUnavailable(
+                    f"{self._limits.pending} submissions wait for the log already", retry_after=RETRY_AFTER
+                )
+            self._pending.append(waiting)
+            self._work.notify()
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                return await waiting.place
+        except TimeoutError as problem:
+            raise LogUnavailable("the log did not commit in time", retry_after=RETRY_AFTER_TROUBLE) from problem
+
+    # ---- the sequencer's thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (batch := self._take()) is not None:
+            if batch:
+                self._answer(self._outcomes(batch))
+                self._pace()
+            self._keep_house(idle=not batch)
+        self._let_go()
+
+    def _take(self) -> list[_Waiting] | None:
+        """The next batch; empty where nothing came for a while, None at the end.
+
+        A job is a batch of its own. Callers that have given up do not get an entry.
+        """
+        with self._work:
+            if not self._pending and not self._closing:
+                self._work.wait(self._limits.marker_interval)
+            if not self._pending:
+                return None if self._closing else []
+            batch: list[_Waiting] = []
+            while self._pending and len(batch) < self._limits.batch:
+                if not isinstance(self._pending[0].work, Submission) and batch:
+                    break
+                waiting = self._pending.popleft()
+                if waiting.place.cancelled():
+                    continue
+                batch.append(waiting)
+                if not isinstance(waiting.work, Submission):
+                    break
+            return batch
+
+    def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
+        """What each of the batch gets: all their places, or all the same error."""
+        try:
+            return list(zip(batch, self._do(batch), strict=True))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
+            error = self._trouble(problem)
+            return [(waiting, error) for waiting in batch]
+
+    def _do(self, batch: Sequence[_Waiting]) -> Sequence[Sequenced | None]:
+        if self._stopped:
+            raise Damaged("the log stopped before")
+        submissions = [waiting.work for waiting in batch if isinstance(waiting.work, Submission)]
+        if not submissions:
+            for waiting in batch:
+                assert not isinstance(waiting.work, Submission)
+                waiting.work()
+            return [None] * len(batch)
+        places = self._sequencer.sequence(submissions)
+        self._unmarked = True
+        self._uncheckpointed[0] += len(places)
+        self._uncheckpointed[1] += 1
+        return places
+
+    def _trouble(self, problem: Exception) -> DayflyError:
+        """What the callers are told; the cause goes to the server's log."""
+        match problem:
+            case Frozen():
+                return LogFrozen("it has its last checkpoint; its successor takes certificates now")
+            case ClockBehind():
+                self._logger.error("log takes nothing: clock set back", cause=str(problem))
+                return LogUnavailable("the log's clock was set back", retry_after=RETRY_AFTER_TROUBLE)
+            case sqlite3.Error() if _code(problem) == sqlite3.SQLITE_IOERR:
+                self._fail("log's disk failed: ending the process", problem)
+                self._die()
+            case sqlite3.Error() if _code(problem) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                self._fail("log is damaged: takes nothing until it is repaired", problem)
+            case sqlite3.Error():
+                self._logger.error("log could not commit", cause=str(problem), code=_name(problem))
+                return LogUnavailable("the log could not commit", retry_after=RETRY_AFTER_TROUBLE)
+            case Damaged():
+                if not self._stopped:
+                    self._fail("log is damaged: takes nothing until it is repaired", problem)
+            case _:
+                self._logger.error("log could not sequence", exc_info=problem)
+                return InternalError()
+        return LogUnavailable("the log has stopped; its operator finds why in the server's log")
+
+    def _fail(self, event: str, problem: Exception) -> None:
+        self._stopped = True
+        self._logger.critical(event, file=str(self._sequencer.store.path), cause=str(problem), code=_name(problem))
+
+    def _answer(self, outcomes: list[_Outcome]) -> None:
+        """One wake-up of the event loop for all."""
+        by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Outcome]] = defaultdict(list)
+        for outcome in outcomes:
+            by_loop[outcome[0].loop].append(outcome)
+        for loop, own in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, own)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                continue
+
+    def _pace(self) -> None:
+        """Tree heads are a millisecond apart or more (RFC 6962 §3.5): fewer, larger batches where they run ahead."""
+        ahead = self._sequencer.ahead()
+        if ahead > 1:
+            time.sleep(min(ahead, 10) / 1000)
+
+    def _keep_house(self, *, idle: bool) -> None:
+        """What need not be done before callers have their answers."""
+        if self._stopped:
+            return
+        entries, batches = self._uncheckpointed
+        if entries >= _CHECKPOINT_ENTRIES or batches >= _CHECKPOINT_BATCHES or (idle and batches):
+            self._checkpoint_wal()
+        if self._unmarked and (idle or time.monotonic() - self._marked_at >= self._limits.marker_interval):
+            self._mark()
+
+    def _checkpoint_wal(self) -> None:
+        self._uncheckpointed = [0, 0]
+        try:
+            if self._sequencer.store.checkpoint_wal("PASSIVE") > _LARGE_WAL:
+                self._sequencer.store.checkpoint_wal("RESTART")
+        except sqlite3.Error as problem:
+            self._trouble(problem)
+
+    def _mark(self) -> None:
+        self._marked_at = time.monotonic()
+        try:
+            self._marker.advance(self._sequencer.store.head().checkpoint)
+            self._unmarked = False
+        except (OSError, sqlite3.Error) as problem:
+            self._logger.warning(
+                "last checkpoint seen cannot be recorded", file=str(self._marker.path), cause=str(problem)
+            )
+
+    def _freeze(self) -> None:
+        self._sequencer.freeze()
+        self._mark()
+
+    def _let_go(self) -> None:
+        if not self._stopped:
+            self._mark()
+        self._sequencer.store.close()
+        self._host_lock.release()
+
+
+def _resolve(outcomes: list[_Outcome]) -> None:
+    for waiting, result in outcomes:
+        if waiting.place.done():  # its caller has given up
+            continue
+        if isinstance(result, DayflyError):
+            waiting.place.set_exception(result)
+        else:
+            waiting.place.set_result(result)
+
+
+def _code(problem: sqlite3.Error) -> int:
+    """The primary result code; -1 where SQLite itself gave none (https://sqlite.org/rescode.html)."""
+    return getattr(problem, "sqlite_errorcode", -1) & 0xFF
+
+
+def _name(problem: Exception) -> str:
+    return str(getattr(problem, "sqlite_errorname", type(problem).__name__))
