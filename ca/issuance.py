@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class SigningRequest:
     """What a client asks, read off the wire and not yet believed."""
 
-    unverified_token: str | None
-    key_material: KeyMaterial | None
+    unverified_token: str | None = field(repr=False)
+    key_material: KeyMaterial | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

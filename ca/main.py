@@ -33,7 +33,7 @@ from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
 from ca.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -75,7 +75,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
     """Load everything the settings name and put it together. Raises ConfigurationError with the place."""
     async with AsyncExitStack() as stack:
         keys = await ReloadingFileKey.load(settings.ca, clock)
-        stack.push_async_callback(_cancel, asyncio.create_task(keys.run()))
+        stack.push_async_callback(_cancel, _in_background(keys.run))
 
         registry = IssuerRegistry(load_identity_config(settings.identity_config))
         tokens = TokenVerifier(registry)
@@ -95,7 +95,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         )
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
         composed = Composed(signing, Trust(keys, registry), Health(keys, log, clock), keys, log, tokens, registry)
-        stack.push_async_callback(_cancel, asyncio.create_task(_read_gauges(composed, metrics)))
+        stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         yield composed
 
 
@@ -113,6 +113,20 @@ def key_policy(settings: ServerSettings) -> KeyPolicy:
         except KeyPolicyError as problem:
             raise ConfigurationError(f"{settings.blocked_keys}: {problem}") from problem
     return KeyPolicy.parse(settings.client_signing_algorithms, blocked)
+
+
+def _in_background(work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """Keep `work` going until cancelled: what ends it is logged, and it starts over."""
+
+    async def forever() -> None:
+        while True:
+            try:
+                await work()
+            except Exception:  # noqa: BLE001 - a task that dies unnoticed would be worse than any of its errors
+                structlog.get_logger().exception("a background task failed and starts over", task=repr(work))
+            await asyncio.sleep(GAUGE_INTERVAL)
+
+    return asyncio.create_task(forever())
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,7 @@ https://github.com/sigstore/fulcio/blob/main/fulcio.proto
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ca.api.protojson import Field, Message, Values, decode
 from ca.errors import KeyUnparsable
@@ -17,9 +17,9 @@ from ca.proof.model import KeyMaterial, KeyWithProof, SigningRequestPEM
 class SigningBody:
     """What a body asks for. None is what it leaves out or empty."""
 
-    unverified_token: str | None
+    unverified_token: str | None = field(repr=False)
     """v1 carries the token in a header alone."""
-    key_material: KeyMaterial | None
+    key_material: KeyMaterial | None = field(repr=False)
 
 
 def parse_v2(body: bytes) -> SigningBody:

@@ -41,9 +41,12 @@ def _errors(exit_code: int = CONFIG_ERROR) -> Iterator[None]:
 
 
 def _plain(text: str) -> str:
+    """Neither markup nor a terminal's commands, whoever wrote the text."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(
+        "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
+    )
 
 
 def _print_version(asked: bool) -> None:

@@ -23,7 +23,7 @@ _CERTIFICATE_TIMESTAMP, _TREE_HASH = 0, 1  # SignatureType, RFC 6962 §3.2
 _TIMESTAMPED_ENTRY = 0  # MerkleLeafType, RFC 6962 §3.4
 SHA256_ECDSA = b"\x04\x03"
 """SignatureAndHashAlgorithm of a log's signatures, RFC 5246 §7.4.1.4.1."""
-_MAX_UINT16 = 2**16 - 1
+_MAX_SCT = 2**16 - 1 - 64  # what the lengths of RFC 6962 §3.3 leave beside the fixed fields
 _MAX_UINT64 = 2**64 - 1
 
 
@@ -73,8 +73,8 @@ class SCT:
             raise SCTInvalid(f"the SCT's log id has {len(answer.id)} bytes; expected 32")
         if not 0 <= answer.timestamp <= _MAX_UINT64:
             raise SCTInvalid("the SCT's timestamp does not fit into 64 bits")
-        if max(len(answer.extensions), len(answer.signature)) > _MAX_UINT16:
-            raise SCTInvalid("the SCT's extensions or signature are longer than their length field can say")
+        if len(answer.extensions) + len(answer.signature) > _MAX_SCT:
+            raise SCTInvalid("the SCT's extensions or signature are longer than a list of SCTs can hold")
         return cls(answer.id, answer.timestamp, answer.extensions, answer.signature)
 
     def encode(self) -> bytes:

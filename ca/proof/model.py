@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,7 +17,7 @@ class KeyWithProof:
 
     unverified_key: bytes
     """PEM; where `der_allowed`, DER SubjectPublicKeyInfo too (the v1 API)."""
-    unverified_proof: bytes
+    unverified_proof: bytes = field(repr=False)
     der_allowed: bool = False
 
 
