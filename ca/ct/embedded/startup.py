@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ca.ct.embedded.marker import Marker
     from ca.ct.embedded.store import EntryRow, Head
 
-_RESTORE = "put the newest good copy of the file back; without one this log has ended: freeze nothing, start a new one"
+_RESTORE = "put the newest good copy of the file back; without one this log has ended, and a new one takes its place"
 
 
 def start(database: Path, keys: LogKeys, marker: Marker, clock: Callable[[], datetime]) -> Sequencer:
@@ -66,7 +66,7 @@ def _checked(store: Store, keys: LogKeys, marker: Marker, clock: Callable[[], da
         # 3. The head: its edge hashes to its root, and it is what the log's keys have signed.
         sequencer = Sequencer(store, keys, clock)
         head = store.head()
-        _check_head(identity.origin, head, keys)
+        check_head(identity.origin, head, keys)
 
         # 4. The last tile of entries hashes to what the tree says.
         _check_last_tile(store, head)
@@ -84,7 +84,8 @@ def _checked(store: Store, keys: LogKeys, marker: Marker, clock: Callable[[], da
     return sequencer
 
 
-def _check_head(origin: str, head: Head, keys: LogKeys) -> None:
+def check_head(origin: str, head: Head, keys: LogKeys) -> None:
+    """Return if the log's keys have signed this head. Raises Damaged."""
     try:
         signed = parse_checkpoint(head.checkpoint)
         timestamp = verify(signed, origin, keys.log_key.public_key(), keys.note_key.public_key())

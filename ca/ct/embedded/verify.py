@@ -1,0 +1,118 @@
+"""Everything in a log's file, read again and computed anew: for `dayfly log verify`, whether the log runs or not."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ca.ct.embedded.sequencer import Damaged, Submission
+from ca.ct.embedded.startup import check_entry, check_head
+from ca.ct.embedded.store import Store
+from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, Edge
+from ca.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ca.ct.embedded.keys import LogKeys
+    from ca.ct.embedded.store import EntryRow, Head
+    from ca.ct.merkle import FullTile
+    from ca.ct.static_ct import LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a verification has come."""
+
+    done: int
+    """Entries."""
+    total: int
+
+
+def verify(database: Path, keys: LogKeys) -> Iterator[Progress]:
+    """Check every entry, hash, tile, issuer, the head and its signatures, as of now; ends if all is well.
+
+    Entries and full tiles never change, so a log may grow meanwhile. Raises ConfigurationError that names the file and
+    the first thing that is wrong.
+    """
+    with closing(Store.open(database, read_only=True)) as store:
+        try:
+            yield from _verify(store, keys)
+        except (Damaged, LookupError, sqlite3.Error) as problem:
+            raise ConfigurationError(
+                f"{database}: {problem}; put the newest good copy of the file back, and verify that"
+            ) from problem
+
+
+def _verify(store: Store, keys: LogKeys) -> Iterator[Progress]:
+    identity, head = store.identity(), store.head()
+    if identity.log_id != keys.log_id:
+        raise Damaged(f"it belongs to the log {identity.log_id.hex()}, and the key is of {keys.log_id.hex()}")
+    check_head(identity.origin, head, keys)
+    yield Progress(0, head.size)
+
+    edge = Edge.EMPTY
+    filled: set[tuple[int, int]] = set()
+    issuers: set[bytes] = set()
+    last_time = 0
+    while edge.size < head.size:
+        start, end = edge.size, min(edge.size + TILE_WIDTH, head.size)
+        rows = store.entries(start, end)
+        if len(rows) != end - start:
+            raise Damaged(f"{end - start - len(rows)} of the entries from {start} to {end - 1} are missing")
+        hashes = store.read_hashes(0, start // TILE_WIDTH, len(rows))
+        for position, row in enumerate(rows):
+            entry = check_entry(row, start + position, hashes[position * HASH_SIZE : (position + 1) * HASH_SIZE])
+            _check_facts(row, entry, last_time, head)
+            last_time = entry.timestamp
+            issuers.update(entry.fingerprints)
+        edge, tiles = edge.append([row.leaf_hash for row in rows])
+        for tile in tiles:
+            _check_tile(store, tile)
+            filled.add((tile.level, tile.index))
+        yield Progress(edge.size, head.size)
+
+    if (edge.root(), edge.encode()) != (head.root, head.edge):
+        raise Damaged(f"the entries do not hash to the root of the tree of {head.size}")
+    _check_issuers(store, issuers)
+    _check_surplus(store, filled)
+
+
+def _check_facts(row: EntryRow, entry: LogEntry, last_time: int, head: Head) -> None:
+    """What is stored beside an entry, and its time, which is not hashed into an order."""
+    submission = Submission(
+        entry.is_precert, entry.certificate, entry.issuer_key_hash, entry.precertificate, entry.fingerprints
+    )
+    if submission.identity != row.identity:
+        raise Damaged(f"entry {row.leaf_index} cannot be found when it is submitted again: its identity is another")
+    if not last_time <= entry.timestamp <= head.timestamp:
+        raise Damaged(f"entry {row.leaf_index} is older than the one before it, or younger than the tree head")
+
+
+def _check_tile(store: Store, tile: FullTile) -> None:
+    if store.hash_tile(tile.level, tile.index, TILE_WIDTH) != tile.hashes:
+        raise Damaged(f"tile {tile.index} of level {tile.level} is missing or does not hold the hashes of the tree")
+
+
+def _check_issuers(store: Store, fingerprints: set[bytes]) -> None:
+    for fingerprint in fingerprints:
+        der = store.issuer(fingerprint)
+        if der is None or hashlib.sha256(der).digest() != fingerprint:
+            raise Damaged(f"the issuer {fingerprint.hex()} is missing or damaged")
+
+
+def _check_surplus(store: Store, filled: set[tuple[int, int]]) -> None:
+    """Tiles that no entry accounts for, and whatever SQLite finds wrong with its pages and indexes."""
+    size = store.head().size  # a running log has gone on
+    if surplus := [
+        (level, index)
+        for level, index in store.tiles()
+        if (level, index) not in filled and index >= size >> 8 * (level + 1)
+    ]:
+        raise Damaged(f"tile {surplus[0][1]} of level {surplus[0][0]} is not of this tree")
+    if damage := store.damage():
+        raise Damaged(damage)
