@@ -119,7 +119,7 @@ Edge.EMPTY = Edge(0, (), ())
 def edge_at(size: int, read: HashReader) -> Edge:
     """The edge of the tree when it had `size` leaves."""
     levels = [
-        read(level, size >> TILE_HEIGHT * (level + 1), width) if width else b""
+        _read_tile(read, level, size >> TILE_HEIGHT * (level + 1), width) if width else b""
         for level, width in enumerate(_widths(size))
     ]
     return _edge(size, levels)
