@@ -327,7 +327,7 @@ def test_a_certificate_that_is_not_for_code_signing_is_refused(ca: CA, roots, pr
     replaced = [extension for extension in extensions(pre) if extension.oid != oid]
     if usages is not None:
         replaced.append(Extension(oid=oid, critical=False, value=x509.ExtendedKeyUsage(usages).public_bytes()))
-    with pytest.raises(SubmissionInvalid, match="code signing|cannot be read"):
+    with pytest.raises(SubmissionInvalid, match=r"code signing|cannot be read"):
         roots.precertificate([resigned(ca, pre, extensions=replaced), *ca.chain.ders])
 
 
