@@ -55,7 +55,7 @@ class ServerSettings(Settings):
     identity_config: Path
     """Fulcio's identity configuration, unchanged."""
     ca: CASettings
-    ct: CTSettings
+    ct: CTSettings = CTSettings()
     certificate_lifetime: int = Field(default=600, ge=1, le=600)
     """Seconds."""
     client_signing_algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS

@@ -20,8 +20,9 @@ from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.trust import Trust
 from ca.certificate.profile import Profile
+from ca.ct.embedded.directory import LogDirectory
 from ca.ct.remote import RemoteLog, load_log_key
-from ca.ct.settings import SWITCHED_OFF
+from ca.ct.settings import EMBEDDED, SWITCHED_OFF
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
 from ca.issuance import CertificateAuthority
@@ -34,12 +35,14 @@ from ca.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
 
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ca.config import ServerSettings
     from ca.ct.model import Log
+    from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys
 
 GAUGE_INTERVAL = 5.0
@@ -81,9 +84,8 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         tokens = TokenVerifier(registry)
         stack.push_async_callback(tokens.aclose)
 
-        log: Log | None = None
-        if settings.ct.log != SWITCHED_OFF:
-            log = remote_log(settings)
+        log = open_log(settings.ct, settings.data)
+        if log:
             stack.push_async_callback(log.aclose)
 
         authority = CertificateAuthority(
@@ -99,10 +101,16 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         yield composed
 
 
-def remote_log(settings: ServerSettings) -> RemoteLog:
-    assert settings.ct.log_key is not None  # CTSettings requires it beside a log
-    tls_ca = file_bytes(settings.ct.log_tls_ca).decode(errors="replace") if settings.ct.log_tls_ca else None
-    return RemoteLog(settings.ct.log, load_log_key(settings.ct.log_key), tls_ca=tls_ca)
+def open_log(settings: CTSettings, data: Path) -> Log | None:
+    """The log that the settings name; None where they switch Certificate Transparency off in so many words."""
+    if settings.log == SWITCHED_OFF:
+        return None
+    if settings.log == EMBEDDED:
+        logs = LogDirectory(data, settings.log_seen)
+        return logs.open(logs.current(), clock)
+    assert settings.log_key is not None  # CTSettings requires it for a log elsewhere
+    tls_ca = file_bytes(settings.log_tls_ca).decode(errors="replace") if settings.log_tls_ca else None
+    return RemoteLog(settings.log, load_log_key(settings.log_key), tls_ca=tls_ca)
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:

@@ -12,6 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from ca.ct.embedded.directory import LogDirectory
+from ca.main import clock
 from tests.process import Served, command, dayfly, free_port, serving
 
 PAUSE = 0.5
@@ -184,6 +186,9 @@ def test_dev_token_without_an_instance_says_how_to_start_one(tmp_path: Path) -> 
     assert "dayfly dev" in refused.stderr
 
 
+REMOTE = "log: https://ct.example.org/2026h2\n  "
+
+
 # ---- a CA of one's own ---------------------------------------------------------------------------------------
 
 
@@ -194,6 +199,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ca", "init", "--out", directory, "--organization", "example.org", "--issuer", "https://idp.example.org"
     )
     assert made.exit_code == 0, made.stderr
+    LogDirectory(directory).create("ct.example.org/2026h2", clock())
     return directory
 
 
@@ -247,12 +253,16 @@ def test_config_check_shows_what_would_be_served(own: Path) -> None:
         ("identity-config:", "identity-confg:", "did you mean identity-config?"),
         ("intermediate.key.pem", "ctlog.key.pem", "not equal"),
         ("chain.pem", "absent.pem", "absent.pem"),
-        ("ct:", "ct:\n  log-tls-ca: binary", "log-tls-ca: not certificates in PEM"),
-        ("ct:", "ct:\n  log-tls-ca: absent", "absent: cannot be read"),
+        (
+            "log: embedded",
+            REMOTE + "log-key: ctlog.pub.pem\n  log-tls-ca: binary",
+            "log-tls-ca: not certificates in PEM",
+        ),
+        ("log: embedded", REMOTE + "log-key: ctlog.pub.pem\n  log-tls-ca: absent", "absent: cannot be read"),
         ("ca:", "blocked-keys: binary\nca:", "binary: line 1: not a SHA-256"),
         ("cert: chain.pem", "cert: binary", "binary: "),
         ("key: intermediate.key.pem", "key: binary", "binary: "),
-        ("log-key: ctlog.pub.pem", "log-key: binary", "binary:1: "),
+        ("log: embedded", REMOTE + "log-key: binary", "binary:1: "),
         ("identity-config: identity.yaml", "identity-config: binary", "binary:1: not UTF-8"),
         ("key: intermediate.key.pem", "key: root.key.pem\n  key-password-file: binary", "the password is wrong"),
         ("key: intermediate.key.pem", "key: root.key.pem\n  key-password-file: absent", "absent: cannot be read"),

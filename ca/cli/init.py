@@ -22,6 +22,9 @@ CONFIG = """\
 # Written by `dayfly ca init`. Every other setting, with its default, is in config/ca.yaml of Dayfly's sources.
 listen: 127.0.0.1:5555
 
+# Where the server keeps its log.
+data: .
+
 # Whose tokens are accepted.
 identity-config: identity.yaml
 
@@ -30,9 +33,9 @@ ca:
   key: intermediate.key.pem
 
 ct:
-  # A log that signs with ctlog.key.pem and has root.crt.pem among its roots; or `none` to issue without one.
-  log: http://127.0.0.1:6962/log
-  log-key: ctlog.pub.pem
+  # `embedded` is the log in the directory `data`, which `dayfly log init` makes. For a log elsewhere, that signs with
+  # ctlog.key.pem and has root.crt.pem among its roots, write its URL and `log-key: ctlog.pub.pem`.
+  log: embedded
 """
 
 IDENTITY = """\
@@ -78,9 +81,12 @@ def _explain(written: list[Path], out: Path, console: Console, *, add_issuers: b
         console.print(f"  {path}", highlight=False, markup=False)
     offline = " and ".join(path.name for path in written if path.name in {"root.key.pem", "root.password"})
     console.print(f"\nMove {offline} offline: the server does not need the root's key.", highlight=False)
-    console.print("For the log: ctlog.key.pem to sign with, and root.crt.pem as its root.", highlight=False)
     if add_issuers:
         console.print(f"Add the issuers that you trust to {out / 'identity.yaml'}.", highlight=False, markup=False)
+    origin = "ct.example.org/2026h2"
+    console.print(
+        f"Make its log, under the name it keeps: dayfly log init --data {out} --origin {origin}", highlight=False
+    )
     console.print(f"Next: dayfly config check --config {out / 'ca.yaml'}", highlight=False, markup=False)
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ca.config import MAX_PORT, ServerSettings
+from ca.ct.embedded.directory import LogDirectory
 from ca.dev.issuer import issuer_app
 from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
@@ -73,6 +74,9 @@ def _files(instance: Instance, listen: str) -> ServerSettings:
     instance.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not instance.ca.exists():
         write_ca(instance.ca, ORGANIZATION, "Dayfly development", clock())
+    logs = LogDirectory(instance.directory)
+    if not logs.shards():
+        logs.create(f"{instance.url.removeprefix('http://')}/ctlog", clock())
     _write(instance.directory / "instance.json", json.dumps({"url": instance.url}))
     _write(instance.directory / ".gitignore", "*\n")
     _write(instance.identity_config, yaml.safe_dump({"oidc-issuers": {instance.issuer: _issuer(instance)}}))
@@ -83,7 +87,6 @@ def _files(instance: Instance, listen: str) -> ServerSettings:
             "data": instance.directory,
             "identity-config": instance.identity_config,
             "ca": {"cert": instance.ca / "chain.pem", "key": instance.ca / "intermediate.key.pem"},
-            "ct": {"log": "none"},
             "metrics": {"listen": "none"},
             "log": {"format": "console"},
         }

@@ -140,6 +140,7 @@ def running_ca(directory: Path, ct: dict[str, Any] | None = None, http: dict[str
             "identity-config": directory / "identity.yaml",
             "ca": {"cert": directory / "ca/chain.pem", "key": directory / "ca/intermediate.key.pem"},
             "ct": ct or {"log": "none"},
+            "data": directory,
             "http": http or {},
         }
     )

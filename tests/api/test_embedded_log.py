@@ -1,0 +1,64 @@
+"""Issuance with the embedded log: what the certificate promises is in the tree."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.store import Store
+from ca.ct.settings import CTSettings
+from ca.ct.static_ct import parse_leaf_index
+from ca.errors import ConfigurationError
+from ca.main import clock, open_log
+from tests.api.server import CA, leaf, running_ca
+from tests.ct.logs import signed_by_log
+
+ORIGIN = "ct.example.org/2026h2"
+
+
+def scts(certificate: x509.Certificate) -> list[x509.certificate_transparency.SignedCertificateTimestamp]:
+    extension = certificate.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps)
+    return list(extension.value)
+
+
+def verified(ca: CA, certificate: x509.Certificate, chain: list[str]) -> int:
+    """The leaf index that the certificate's one SCT promises, its signature checked by hand (RFC 6962 §3.2)."""
+    (sct,) = scts(certificate)
+    key = load_pem_public_key((ca.directory / "ctlog.pub.pem").read_bytes())
+    issuing = x509.load_pem_x509_certificate(chain[1].encode())
+    spki = issuing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    milliseconds = round(sct.timestamp.replace(tzinfo=clock().tzinfo).timestamp() * 1000)
+    signed = signed_by_log(
+        certificate.tbs_precertificate_bytes, hashlib.sha256(spki).digest(), milliseconds, sct.extension_bytes
+    )
+    key.verify(sct.signature, signed, ECDSA(SHA256()))  # type: ignore[union-attr, call-arg, arg-type]
+    return parse_leaf_index(sct.extension_bytes)
+
+
+def test_certificates_are_logged_one_after_the_other_and_over_a_restart(tmp_path: Path) -> None:
+    LogDirectory(tmp_path).create(ORIGIN, clock())
+    indices = []
+    for _ in range(2):
+        with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+            for _ in range(2):
+                answer = ca.ask()
+                chain = answer.json()["signedCertificateEmbeddedSct"]["chain"]["certificates"]
+                indices.append(verified(ca, leaf(answer), chain))
+            assert ca.client.get("/readyz").json()["checks"]["log"] == "ok"
+    assert indices == [0, 1, 2, 3]
+    with_store = Store.open(tmp_path / "ctlog.sqlite", read_only=True)
+    assert with_store.head().size == 4
+    with_store.close()
+
+
+def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
+    settings = CTSettings()
+    with pytest.raises(ConfigurationError, match="there is no log; make one with `dayfly log init`"):
+        open_log(settings, tmp_path)
