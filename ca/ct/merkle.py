@@ -130,47 +130,87 @@ def root_at(size: int, read: HashReader) -> bytes:
     return edge_at(size, read).root()
 
 
+class Prover:
+    """Proofs in the tree of `size` leaves. It reads each tile and hashes each subtree once, and keeps them."""
+
+    def __init__(self, size: int, read: HashReader) -> None:
+        self._size = size
+        self._read = read
+        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._subtrees: dict[tuple[int, int], bytes] = {}
+
+    def inclusion(self, index: int) -> list[bytes]:
+        """PATH(index, D[size]), RFC 6962 §2.1.1: siblings from the leaf up. Raises ValueError for index >= size."""
+        if not 0 <= index < self._size:
+            raise ValueError(f"there is no leaf {index} in a tree of {self._size}")
+        proof: list[bytes] = []
+        start, end = 0, self._size
+        while end - start > 1:
+            middle = start + _split(end - start)
+            if index < middle:
+                proof.append(self._hash(middle, end))
+                end = middle
+            else:
+                proof.append(self._hash(start, middle))
+                start = middle
+        return proof[::-1]
+
+    def consistency(self, old: int) -> list[bytes]:
+        """PROOF(old, D[size]), RFC 6962 §2.1.2; empty where there is nothing to prove, at `old` of 0 or `size`.
+
+        Raises ValueError for old > size.
+        """
+        if not 0 <= old <= self._size:
+            raise ValueError(f"a tree of {old} leaves is not the beginning of a tree of {self._size}")
+        if old in {0, self._size}:
+            return []
+        proof: list[bytes] = []
+        start, end = 0, self._size
+        while old != end:
+            middle = start + _split(end - start)
+            if old <= middle:
+                proof.append(self._hash(middle, end))
+                end = middle
+            else:
+                proof.append(self._hash(start, middle))
+                start = middle
+        if start > 0:  # else the old tree is a perfect subtree, whose hash the verifier has: SUBPROOF's flag b
+            proof.append(self._hash(start, end))
+        return proof[::-1]
+
+    def _hash(self, start: int, end: int) -> bytes:
+        """MTH(D[start:end]), for a range that RFC 6962 §2.1 splits the tree into."""
+        roots = []
+        while start < end:  # perfect subtrees, the largest first
+            height = (end - start).bit_length() - 1
+            roots.append(self._perfect(height, start))
+            start += 1 << height
+        return _fold(roots)
+
+    def _perfect(self, height: int, start: int) -> bytes:
+        """The hash of the perfect subtree of 2**height leaves at `start`, which a tile spans."""
+        if (height, start) not in self._subtrees:
+            level, height_in_tile = divmod(height, TILE_HEIGHT)
+            index, first = divmod(start >> TILE_HEIGHT * level, TILE_WIDTH)
+            hashes = self._tile(level, index)[first * HASH_SIZE : (first + (1 << height_in_tile)) * HASH_SIZE]
+            self._subtrees[height, start] = _perfect_root(hashes)
+        return self._subtrees[height, start]
+
+    def _tile(self, level: int, index: int) -> bytes:
+        if (level, index) not in self._tiles:
+            width = min(TILE_WIDTH, (self._size >> TILE_HEIGHT * level) - index * TILE_WIDTH)
+            self._tiles[level, index] = _read_tile(self._read, level, index, width)
+        return self._tiles[level, index]
+
+
 def inclusion_proof(index: int, size: int, read: HashReader) -> list[bytes]:
-    """PATH(index, D[size]), RFC 6962 §2.1.1: siblings from the leaf up. Raises ValueError for index >= size."""
-    if not 0 <= index < size:
-        raise ValueError(f"there is no leaf {index} in a tree of {size}")
-    tree = _Tree(size, read)
-    proof: list[bytes] = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            proof.append(tree.hash(middle, end))
-            end = middle
-        else:
-            proof.append(tree.hash(start, middle))
-            start = middle
-    return proof[::-1]
+    """One `Prover.inclusion`."""
+    return Prover(size, read).inclusion(index)
 
 
 def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
-    """PROOF(old, D[new]), RFC 6962 §2.1.2; empty where there is nothing to prove, at `old` of 0 or `new`.
-
-    Raises ValueError for old > new.
-    """
-    if not 0 <= old <= new:
-        raise ValueError(f"a tree of {old} leaves is not the beginning of a tree of {new}")
-    if old in {0, new}:
-        return []
-    tree = _Tree(new, read)
-    proof: list[bytes] = []
-    start, end = 0, new
-    while old != end:
-        middle = start + _split(end - start)
-        if old <= middle:
-            proof.append(tree.hash(middle, end))
-            end = middle
-        else:
-            proof.append(tree.hash(start, middle))
-            start = middle
-    if start > 0:  # else the old tree is a perfect subtree, whose hash the verifier has: SUBPROOF's flag b
-        proof.append(tree.hash(start, end))
-    return proof[::-1]
+    """One `Prover.consistency`."""
+    return Prover(new, read).consistency(old)
 
 
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -260,37 +300,6 @@ def _check_trivial(old_size: int, old_root: bytes, new_size: int, new_root: byte
         raise ProofInvalid(f"there are two trees of {new_size} leaves")
     if old_size == 0 and old_root != EMPTY_ROOT:
         raise ProofInvalid("the root of the empty tree is the hash of nothing")
-
-
-class _Tree:
-    """The hashes of subtrees of a tree of `size` leaves, with each tile read once."""
-
-    def __init__(self, size: int, read: HashReader) -> None:
-        self._size = size
-        self._read = read
-        self._tiles: dict[tuple[int, int], bytes] = {}
-
-    def hash(self, start: int, end: int) -> bytes:
-        """MTH(D[start:end]), for a range that RFC 6962 §2.1 splits the tree into."""
-        roots = []
-        while start < end:  # perfect subtrees, the largest first
-            height = (end - start).bit_length() - 1
-            roots.append(self._perfect(height, start))
-            start += 1 << height
-        return _fold(roots)
-
-    def _perfect(self, height: int, start: int) -> bytes:
-        """The hash of the perfect subtree of 2**height leaves at `start`, which a tile spans."""
-        level, height_in_tile = divmod(height, TILE_HEIGHT)
-        index, first = divmod(start >> TILE_HEIGHT * level, TILE_WIDTH)
-        hashes = self._tile(level, index)[first * HASH_SIZE : (first + (1 << height_in_tile)) * HASH_SIZE]
-        return _perfect_root(hashes)
-
-    def _tile(self, level: int, index: int) -> bytes:
-        if (level, index) not in self._tiles:
-            width = min(TILE_WIDTH, (self._size >> TILE_HEIGHT * level) - index * TILE_WIDTH)
-            self._tiles[level, index] = _read_tile(self._read, level, index, width)
-        return self._tiles[level, index]
 
 
 def _read_tile(read: HashReader, level: int, index: int, width: int) -> bytes:

@@ -124,7 +124,7 @@ func tilePaths() []tilePath {
 	for _, level := range []int{-1, 0, 1, 5} {
 		for _, index := range []int64{0, 7, 999, 1000, 1_234_067, 16_777_215, 1<<32 - 1} {
 			for _, width := range []int{1, 99, 255, 256} {
-				if level > 0 && index<<(8*level+8) >= 1<<40 {
+				if level > 0 && index<<8>>(40-8*level) != 0 { // beyond leaf 2^40
 					continue
 				}
 				// Its paths begin with the height of tiles, here always 8.
