@@ -31,7 +31,7 @@ DATABASE: Final = "ctlog.sqlite"
 SHARDS: Final = "shards"
 SEEN: Final = "ctlog-seen"
 
-_ORIGIN: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
+_ORIGIN: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ca.ct.embedded.sequencer import ClockBehind, Damaged, Frozen, Sequenced, Sequencer, Submission
+from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequenced, Sequencer, Submission
+from ca.ct.embedded.store import Damaged
 from ca.ct.static_ct import MAX_BUNDLED
 from ca.errors import DayflyError, InternalError, LogFrozen, LogRefused, LogUnavailable
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from ca.ct.checkpoint import Checkpoint, sign_checkpoint
-from ca.ct.embedded.store import EntryRow, Head, Store
+from ca.ct.embedded.store import Damaged, EntryRow, Head, Store
 from ca.ct.merkle import EMPTY_ROOT, Edge, leaf_hash
 from ca.ct.rfc6962 import SCT, digitally_signed
 from ca.ct.static_ct import LogEntry, leaf_index_extension
@@ -31,10 +31,6 @@ class Frozen(Exception):
 
 class ClockBehind(Exception):
     """The clock was set back: an SCT now would be older than those before it."""
-
-
-class Damaged(Exception):
-    """What is stored is not what the log signed. Says what and where; whoever catches it knows who must act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +200,7 @@ class Sequencer:
 
     def _load(self) -> None:
         head = self._store.head()
-        try:
-            edge = Edge.decode(head.size, head.edge)
-        except ValueError as problem:
-            raise Damaged(f"the head is damaged: {problem}") from problem
+        edge = head.tree_edge()
         if edge.root() != head.root:
             raise Damaged(f"the head is damaged: its edge does not hash to its root at size {head.size}")
         self._edge, self._root, self._timestamp = edge, head.root, head.timestamp

@@ -6,8 +6,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from ca.ct.checkpoint import CheckpointInvalid, parse_checkpoint, verify
-from ca.ct.embedded.sequencer import CLOCK_TOLERANCE, Damaged, Sequencer, milliseconds
-from ca.ct.embedded.store import Store
+from ca.ct.embedded.sequencer import CLOCK_TOLERANCE, Sequencer, milliseconds
+from ca.ct.embedded.store import Damaged, Store
 from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash, root_at
 from ca.ct.static_ct import EntryInvalid, LogEntry
 from ca.errors import ConfigurationError
@@ -38,7 +38,7 @@ def start(database: Path, keys: LogKeys, marker: Marker, clock: Callable[[], dat
     store = Store.open(database)
     try:
         return _checked(store, keys, marker, clock)
-    except (Damaged, LookupError) as problem:
+    except Damaged as problem:
         store.close()
         raise ConfigurationError(f"{database}: {problem}; {_RESTORE}") from problem
     except sqlite3.Error as problem:

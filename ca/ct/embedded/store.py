@@ -70,6 +70,10 @@ _BUSY_TIMEOUT: Final = 5.0
 _CACHE_KIB: Final = 16 * 1024
 
 
+class Damaged(Exception):
+    """What is stored is not what the log signed. Says what and where; whoever catches it knows who must act."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogIdentity:
     """What a log is and stays."""
@@ -94,6 +98,13 @@ class Head:
     """Signed."""
     edge: bytes
     """`Edge.encode()`."""
+
+    def tree_edge(self) -> Edge:
+        """Raises Damaged if it is not the edge of a tree of this size."""
+        try:
+            return Edge.decode(self.size, self.edge)
+        except ValueError as problem:
+            raise Damaged(f"the head is damaged: {problem}") from problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +143,10 @@ class Store:
                 sql.execute("INSERT INTO log VALUES (0, ?, ?, ?)", (origin, log_id, head.timestamp))
                 sql.execute("INSERT INTO head VALUES (0, ?, ?, ?, ?, ?, ?)", _head_values(head))
                 sql.execute("COMMIT")
-            os.link(draft, path)  # unlike a rename, this does not replace
-            draft.unlink()
+            try:
+                os.link(draft, path)  # unlike a rename, this does not replace
+            finally:
+                draft.unlink()
             _sync_directory(path.parent)
         except FileExistsError as problem:
             raise ConfigurationError(f"{path}: exists and is not overwritten; choose another directory") from problem
@@ -202,11 +215,14 @@ class Store:
         return -1 if last is None else int(last)
 
     def hash_tile(self, level: int, index: int, width: int) -> bytes | None:
-        """The first `width` hashes of a tile, 1 to 256 of them; None where the tree has no such tile yet."""
+        """The first `width` hashes of a tile, 1 to 256 of them; None where the tree has no such tile yet.
+
+        Raises Damaged where the head is.
+        """
         tile = self._full_tile(level, index)
         if tile is None:
             head = self.head()
-            edge = Edge.decode(head.size, head.edge)
+            edge = head.tree_edge()
             if level >= len(edge.levels):
                 return None
             if head.size >> 8 * (level + 1) > index:  # filled since the first look
@@ -218,10 +234,10 @@ class Store:
         return tile[: width * HASH_SIZE]
 
     def read_hashes(self, level: int, index: int, width: int) -> bytes:
-        """`hash_tile` as `merkle.HashReader`. Raises LookupError for a tile that the tree should have."""
+        """`hash_tile` as `merkle.HashReader`, which asks for what must be there. Raises Damaged."""
         hashes = self.hash_tile(level, index, width)
         if hashes is None:
-            raise LookupError(f"tile {index} of level {level} is missing or has less than {width} hashes")
+            raise Damaged(f"tile {index} of level {level} is missing or has less than {width} hashes")
         return hashes
 
     def issuer(self, fingerprint: bytes) -> bytes | None:

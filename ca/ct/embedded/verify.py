@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ca.ct.embedded.sequencer import Damaged, Submission
+from ca.ct.embedded.sequencer import Submission
 from ca.ct.embedded.startup import check_entry, check_head
-from ca.ct.embedded.store import Store
+from ca.ct.embedded.store import Damaged, Store
 from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, Edge
 from ca.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ def verify(database: Path, keys: LogKeys) -> Iterator[Progress]:
     with closing(Store.open(database, read_only=True)) as store:
         try:
             yield from _verify(store, keys)
-        except (Damaged, LookupError, sqlite3.Error) as problem:
+        except (Damaged, sqlite3.Error) as problem:
             raise ConfigurationError(
                 f"{database}: {problem}; put the newest good copy of the file back, and verify that"
             ) from problem

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from ca.ct.embedded.sequencer import ClockBehind, Damaged, Frozen, Sequencer, milliseconds
-from ca.ct.embedded.store import Store
+from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequencer, milliseconds
+from ca.ct.embedded.store import Damaged, Store
 from tests.ct.embedded.builders import ISSUER_KEY_HASH, World, certificate, submission
 from tests.ct.embedded.oracle import check_log, check_promise
 

@@ -1,0 +1,36 @@
+"""A process that logs as fast as it can and reports each promise once it has it: `worker.py DIR NAME`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from itertools import count
+from pathlib import Path
+
+from ca.ct.embedded.directory import LogDirectory
+from tests.ct.embedded.builders import real_clock, submission
+
+CALLERS = 24
+
+
+async def main(directory: Path, name: str) -> None:
+    logs = LogDirectory(directory)
+    log = logs.open(logs.current(), real_clock)
+    # Half of what two processes send is the same.
+    numbers = count(0) if name == "shared" else count(int(name) * 1_000_000)
+
+    async def call() -> None:
+        while True:
+            asked = submission(next(numbers))
+            sct = await log.add(asked)
+            # One write, which a kill cannot cut in two: a line is shorter than PIPE_BUF.
+            line = f"{asked.certificate.hex()} {sct.timestamp} {sct.extensions.hex()} {sct.signature.hex()}\n"
+            sys.stdout.buffer.raw.write(line.encode())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CALLERS):
+            group.create_task(call())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
