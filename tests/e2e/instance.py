@@ -54,9 +54,18 @@ class Dayfly:
 
 @contextmanager
 def dayfly(
-    directory: Path, ca: CAFiles, issuer: str, log_url: str, log_key: Path, name: str = "dayfly"
+    directory: Path,
+    ca: CAFiles,
+    issuer: str,
+    log: str,
+    log_key: Path | None = None,
+    name: str = "dayfly",
+    workers: int = 1,
 ) -> Iterator[Dayfly]:
-    """Serve certificates to the users of `issuer`, an identity provider that vouches for e-mail addresses."""
+    """Serve certificates to the users of `issuer`, an identity provider that vouches for e-mail addresses.
+
+    `log` is a URL, with `log_key`, or `embedded`.
+    """
     port = free_port()
     identities = directory / f"{name}.identity.yaml"
     issuers = {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "email"}}
@@ -69,9 +78,10 @@ def dayfly(
         f"--identity-config={identities}",
         f"--ca-cert={ca.chain}",
         f"--ca-key={ca.key}",
-        f"--ct-log={log_url}",
-        f"--ct-log-key={log_key}",
+        f"--ct-log={log}",
+        *([f"--ct-log-key={log_key}"] if log_key else []),
         f"--data={directory}",
+        f"--workers={workers}",
     ]
     with Child.start(name, command, directory, cwd=directory) as child:
         url = f"http://127.0.0.1:{port}"
