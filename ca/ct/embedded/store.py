@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -305,7 +305,8 @@ class Store:
     def rollback(self) -> None:
         """End the transaction without a trace, if there is one: SQLite ends some itself when they fail."""
         if self._sql.in_transaction:
-            self._sql.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # what made it necessary is what counts; a next `begin` would fail
+                self._sql.execute("ROLLBACK")
 
     def checkpoint_wal(self, mode: str) -> int:
         """Bring the write-ahead log into the file; the number of its pages that could not be brought yet.

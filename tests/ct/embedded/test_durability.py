@@ -68,7 +68,7 @@ def wait_for_promises(world: World, more: int) -> None:
     end = time.monotonic() + 15
     already = len(promises(world))
     while len(promises(world)) < already + more:
-        assert time.monotonic() < end, "the workers do not log"
+        assert time.monotonic() < end, "the workers log nothing"
         time.sleep(0.02)
 
 
@@ -113,6 +113,7 @@ FAILING = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -155,17 +156,18 @@ def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("a disk that fails is made with a C compiler, on Linux")
     directory = tmp_path_factory.mktemp("disk")
     source, library = directory / "disk.c", directory / "disk.so"
-    source.write_text("#include <stdio.h>\n" + FAILING)
+    source.write_text(FAILING)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 
 @pytest.mark.parametrize("failing", ["sync", "write"])
-@pytest.mark.parametrize("after", [40, 41, 43, 47])
+@pytest.mark.parametrize("after", [40, 43])
 def test_a_process_whose_disk_fails_ends_at_once(world: World, failing_disk: Path, failing: str, after: int) -> None:
     with workers(world, "shared", LD_PRELOAD=str(failing_disk), FAIL=failing, AFTER=str(after)) as (process,):
         _, errors = process.communicate(timeout=15)
-        assert process.returncode == 74, errors.decode()[-2000:]
+    assert process.returncode == 74, errors.decode()[-2000:]
+    assert b"log's disk failed: ending the process" in errors
     tree = check_all(world, None)
     with workers(world, "shared"):
         wait_for_promises(world, 50)
@@ -177,5 +179,5 @@ def test_a_full_disk_is_no_reason_to_end(world: World, failing_disk: Path) -> No
     with workers(world, "shared", **environment) as (process,):
         _, errors = process.communicate(timeout=15)
     assert re.search(rb"LogUnavailable: .*the log could not commit", errors)
-    assert b"SQLITE_FULL" in (world.path.parent / "shared.out").read_bytes() + errors
+    assert b"SQLITE_FULL" in errors
     assert process.returncode == 1  # the worker's callers had the error; the log did not end the process

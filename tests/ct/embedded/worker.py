@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from itertools import count
 from pathlib import Path
 
 from ca.ct.embedded.directory import LogDirectory
+from ca.telemetry import LogSettings, configure_logging
 from tests.ct.embedded.builders import real_clock, submission
 
 CALLERS = 24
@@ -25,7 +27,7 @@ async def main(directory: Path, name: str) -> None:
             sct = await log.add(asked)
             # One write, which a kill cannot cut in two: a line is shorter than PIPE_BUF.
             line = f"{asked.certificate.hex()} {sct.timestamp} {sct.extensions.hex()} {sct.signature.hex()}\n"
-            sys.stdout.buffer.raw.write(line.encode())
+            os.write(1, line.encode())
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CALLERS):
@@ -33,4 +35,5 @@ async def main(directory: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging(LogSettings())
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
