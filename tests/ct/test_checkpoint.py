@@ -239,6 +239,7 @@ LOG_BODY = signature_of(LOG_LINE)[4:]
         [_log_line(LOG_BODY[:8] + b"\x04\x01" + LOG_BODY[10:])],
         [_log_line(LOG_BODY[:8] + b"\x05\x03" + LOG_BODY[10:])],
         [_log_line(LOG_BODY[:8] + b"\x04\x03\x00\x00")],
+        [_log_line(LOG_BODY[:10] + b"\x00\x00" + LOG_BODY[12:])],
         [_log_line((HEAD["timestamp"] + 1).to_bytes(8, "big") + LOG_BODY[8:])],
         [_log_line(LOG_BODY[:-1] + bytes([LOG_BODY[-1] ^ 1]))],
     ],

@@ -328,3 +328,40 @@ def test_a_node_does_not_pass_for_a_leaf():
 def test_consistency_of_trees_that_are_not_is_refused(old, old_root, new, new_root, proof):
     with pytest.raises(ProofInvalid):
         verify_consistency(old, old_root, new, new_root, proof)
+
+
+# ---- Proofs that hash to the right roots, in trees of another shape ----
+
+A, B, C, D = leaves(4)
+
+
+def test_inclusion_proof_longer_than_its_tree_is_high_is_refused():
+    with pytest.raises(ProofInvalid, match="too long"):
+        verify_inclusion(A, 0, 1, [B], node_hash(B, A))
+
+
+def test_inclusion_proof_shorter_than_its_tree_is_high_is_refused():
+    with pytest.raises(ProofInvalid, match="too short"):
+        verify_inclusion(A, 0, 3, [B], node_hash(A, B))
+
+
+def test_consistency_proof_longer_than_its_tree_is_high_is_refused():
+    old_root = node_hash(B, node_hash(A, C))
+    new_root = node_hash(B, node_hash(A, node_hash(C, D)))
+    verify_consistency(3, node_hash(A, C), 4, node_hash(A, node_hash(C, D)), [C, D, A])
+    with pytest.raises(ProofInvalid, match="too long"):
+        verify_consistency(3, old_root, 4, new_root, [C, D, A, B])
+
+
+def test_consistency_proof_shorter_than_its_tree_is_high_is_refused():
+    with pytest.raises(ProofInvalid, match="too short"):
+        verify_consistency(3, C, 4, C, [C])
+
+
+def test_hashes_whose_boundary_has_moved_are_refused():
+    verify_inclusion(A, 0, 2, [B], node_hash(A, B))
+    with pytest.raises(ProofInvalid, match="32 bytes"):
+        verify_inclusion(A[:31], 0, 2, [A[31:] + B], node_hash(A, B))
+    verify_consistency(1, A, 2, node_hash(A, B), [B])
+    with pytest.raises(ProofInvalid, match="32 bytes"):
+        verify_consistency(1, A[:31], 2, node_hash(A, B), [A[31:] + B])
