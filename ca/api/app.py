@@ -13,9 +13,13 @@ from ca.api.edge import Dispatch, Edge
 from ca.documents import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from ca.api.ctlog import CTLogEndpoints
+    from ca.api.edge import Handler
     from ca.api.health import Health
     from ca.api.signing import Signing
     from ca.api.trust import Trust
@@ -30,21 +34,30 @@ class HTTPSettings(Settings):
     """Web pages that may ask for certificates; `*` for any, as Fulcio has it. There are no cookies to protect."""
 
 
-def application(signing: Signing, trust: Trust, health: Health, settings: HTTPSettings) -> ASGIApp:
-    """Dayfly's API as an ASGI application."""
-    dispatch = Dispatch(
-        {
-            "/api/v2/signingCert": {"POST": signing.v2},
-            "/api/v2/trustBundle": {"GET": trust.bundle},
-            "/api/v2/configuration": {"GET": trust.configuration},
-            "/api/v1/signingCert": {"POST": signing.v1},
-            "/api/v1/rootCert": {"GET": trust.root_cert},
-            "/healthz": {"GET": health.healthz},
-            "/livez": {"GET": health.livez},
-            "/readyz": {"GET": health.readyz},
-            "/openapi.json": {"GET": _openapi},
-        }
-    )
+def application(
+    signing: Signing, trust: Trust, health: Health, settings: HTTPSettings, ctlog: CTLogEndpoints | None = None
+) -> ASGIApp:
+    """Dayfly's API as an ASGI application; `ctlog` where the log is in this process."""
+    routes: Mapping[str, Mapping[str, Handler]] = {
+        "/api/v2/signingCert": {"POST": signing.v2},
+        "/api/v2/trustBundle": {"GET": trust.bundle},
+        "/api/v2/configuration": {"GET": trust.configuration},
+        "/api/v1/signingCert": {"POST": signing.v1},
+        "/api/v1/rootCert": {"GET": trust.root_cert},
+        "/healthz": {"GET": health.healthz},
+        "/livez": {"GET": health.livez},
+        "/readyz": {"GET": health.readyz},
+        "/openapi.json": {"GET": _openapi},
+    }
+    return _edge(Dispatch({**routes, **ctlog.routes}, ctlog.below) if ctlog else Dispatch(routes), settings)
+
+
+def log_application(ctlog: CTLogEndpoints, settings: HTTPSettings) -> ASGIApp:
+    """The log alone, for a CA elsewhere."""
+    return _edge(Dispatch(ctlog.routes, ctlog.below), settings)
+
+
+def _edge(dispatch: Dispatch, settings: HTTPSettings) -> ASGIApp:
     cors = CORSMiddleware(
         dispatch,
         allow_origins=settings.cors_origins,

@@ -85,17 +85,22 @@ def _request_id(unverified_id: bytes) -> str:
 class Dispatch:
     """Handlers by path and method, and grpc-gateway's answers to everything else."""
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:
+    def __init__(self, routes: Mapping[str, Mapping[str, Handler]], below: Mapping[str, Handler] | None = None) -> None:
+        """`below` has handlers for every other path under a prefix, whatever the method; the longest prefix wins."""
         self._routes = routes
+        self._below = sorted(((f"{prefix}/", handler) for prefix, handler in (below or {}).items()), reverse=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self._routes.get(scope["path"])
-        handler = methods.get(scope["method"]) if methods else None
+        handler = methods.get(scope["method"]) if methods else self._handler_below(scope["path"])
         if handler:
             answer = await handler(Request(scope, receive))
         else:
             answer = answers.method_not_allowed() if methods else answers.not_found()
         await answer(scope, receive, send)
+
+    def _handler_below(self, path: str) -> Handler | None:
+        return next((handler for prefix, handler in self._below if path.startswith(prefix)), None)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
