@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from ca.cli.endings import REFUSED, errors
+from ca.cli.log import log_app
 
 app = typer.Typer(
     name="dayfly",
@@ -21,32 +22,7 @@ ca_app = typer.Typer(help="Make the keys and certificates of a certificate autho
 config_app = typer.Typer(help="Work on configuration files.", no_args_is_help=True)
 app.add_typer(ca_app, name="ca")
 app.add_typer(config_app, name="config")
-
-CONFIG_ERROR = 78
-"""EX_CONFIG of sysexits.h: the operator has to change something before trying again."""
-REFUSED = 1
-"""There is no certificate."""
-
-
-@contextmanager
-def _errors(exit_code: int = CONFIG_ERROR) -> Iterator[None]:
-    """What is wrong goes to standard error in words, without a traceback."""
-    from ca.errors import DayflyError
-
-    try:
-        yield
-    except DayflyError as problem:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(problem.detail)}")
-        raise typer.Exit(exit_code) from problem
-
-
-def _plain(text: str) -> str:
-    """Neither markup nor a terminal's commands, whoever wrote the text."""
-    from rich.markup import escape
-
-    return escape(
-        "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
-    )
+app.add_typer(log_app, name="log")
 
 
 def _print_version(asked: bool) -> None:
@@ -124,7 +100,7 @@ def serve(
         "data": data,
         "metrics-listen": metrics_listen,
     }
-    with _errors():
+    with errors():
         from ca.config import load_settings
         from ca.main import environment
         from ca.main import serve as run
@@ -141,7 +117,7 @@ def dev(
 
     Everything is made on the first start and found again on the next. It listens on loopback alone.
     """
-    with _errors():
+    with errors():
         from ca.dev.instance import run
 
         run(listen, data)
@@ -157,7 +133,7 @@ def dev_token(
 
     For example: `cosign sign-blob --identity-token "$(dayfly dev-token --email ada@example.com)" …`
     """
-    with _errors():
+    with errors():
         from datetime import UTC, datetime
 
         from ca.dev.layout import token
@@ -184,7 +160,7 @@ def ca_init(
 
     The root's key is encrypted: move it offline, for the server does not need it. The log gets `ctlog.key.pem`.
     """
-    with _errors():
+    with errors():
         from ca.cli.init import init
 
         init(out, organization, common_name, issuer, root_password_file, Console(soft_wrap=True))
@@ -200,7 +176,7 @@ def config_check(
 
     Variables such as `DAYFLY_CT_LOG` count, as they do for the server. Ends with 78 if anything is wrong.
     """
-    with _errors():
+    with errors():
         from ca.cli.check import check
 
         check(config, Console(soft_wrap=True))
@@ -220,7 +196,7 @@ def request(
     The key is forgotten at the end: this is for people who debug a CA or an identity provider. Ends with 1 if there
     is no certificate.
     """
-    with _errors(REFUSED):
+    with errors(REFUSED):
         from ca.cli.request import request as run
 
         run(url, sys.stdin.read() if token == "-" else token, csr=csr, pem=pem)
