@@ -1,7 +1,8 @@
-"""One host at a time: SQLite's write-ahead log works through shared memory, which ends at the machine.
+"""The processes that share a log: all on one host, one after the other.
 
-Any number of processes of one kernel may share a log. Another kernel must not: both would append to their own view of
-the tree, and sign two trees of one size.
+SQLite's write-ahead log works through shared memory, which ends at the machine. Any number of processes of one kernel
+may share a log. Another kernel must not: both would append to their own view of the tree, and sign two trees of one
+size.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ class HostLock:
         return cls(descriptor)
 
     def release(self) -> None:
+        os.close(self._descriptor)
+
+
+class Turn:
+    """Who writes next. SQLite's own waiting is a sleep that grows to 100 ms: under load one process would starve.
+
+    The kernel wakes whoever waits for `flock` at once: with two busy processes that is more than three times the
+    entries, and a longest wait of 40 ms instead of 600. It orders writers and guards nothing: that is the transaction.
+    """
+
+    def __init__(self, database: Path) -> None:
+        """Raises OSError."""
+        self._descriptor = os.open(database.with_suffix(".turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def give(self) -> None:
+        """Nothing happens where it was not taken."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
         os.close(self._descriptor)
 
 

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from ca.ct.embedded.host import Turn
 from ca.ct.merkle import HASH_SIZE, Edge
 from ca.errors import ConfigurationError
 
@@ -66,7 +67,7 @@ _MAX_ROWS: Final = 256
 """Rows of one statement. Every statement lets go of the interpreter's lock and has to win it back, which a busy event
 loop makes slow; one for many rows pays that once."""
 _BUSY_TIMEOUT: Final = 5.0
-"""Seconds to wait for another process's transaction."""
+"""Seconds to wait for the transaction of somebody who does not take turns, such as the `sqlite3` command."""
 _CACHE_KIB: Final = 16 * 1024
 
 
@@ -121,9 +122,10 @@ class EntryRow:
 class Store:
     """A connection to a log's file. Reads may come from any thread; writes belong to one that calls `begin` first."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, turn: Turn | None) -> None:
         self.path = path
         self._sql = connection
+        self._turn = turn
 
     @classmethod
     def create(cls, path: Path, origin: str, log_id: bytes, head: Head) -> None:
@@ -166,17 +168,23 @@ class Store:
             )
         try:
             sql = _connect(path)
-            _check_schema(path, sql)
-            sql.execute("PRAGMA journal_mode = WAL")
-            sql.execute(f"PRAGMA query_only = {int(read_only)}")
-        except sqlite3.Error as problem:
+            try:
+                _check_schema(path, sql)
+                sql.execute("PRAGMA journal_mode = WAL")
+                sql.execute(f"PRAGMA query_only = {int(read_only)}")
+                return cls(path, sql, None if read_only else Turn(path))
+            except BaseException:
+                sql.close()
+                raise
+        except (sqlite3.Error, OSError) as problem:
             raise ConfigurationError(
                 f"{path}: cannot be opened: {problem}; put the newest good copy of the file back, or mend what it is on"
             ) from problem
-        return cls(path, sql)
 
     def close(self) -> None:
         self._sql.close()
+        if self._turn is not None:
+            self._turn.close()
 
     # ---- reads ----------------------------------------------------------------------------------------------
 
@@ -267,8 +275,14 @@ class Store:
     # ---- writes ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start a transaction as the one writer of all processes. Raises sqlite3.OperationalError (SQLITE_BUSY)."""
-        self._sql.execute("BEGIN IMMEDIATE")
+        """Start a transaction as the one writer of all processes. Raises sqlite3.OperationalError."""
+        assert self._turn is not None, "opened read-only"
+        self._turn.take()
+        try:
+            self._sql.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._turn.give()
+            raise
 
     def insert_entries(self, entries: Sequence[EntryRow]) -> None:
         at = 0
@@ -300,13 +314,18 @@ class Store:
         return cursor.rowcount == 1
 
     def commit(self) -> None:
+        """Returns when the transaction is on the disk. After an error `rollback` is still to be called."""
         self._sql.execute("COMMIT")
+        if self._turn is not None:
+            self._turn.give()
 
     def rollback(self) -> None:
         """End the transaction without a trace, if there is one: SQLite ends some itself when they fail."""
         if self._sql.in_transaction:
             with suppress(sqlite3.Error):  # what made it necessary is what counts; a next `begin` would fail
                 self._sql.execute("ROLLBACK")
+        if self._turn is not None:
+            self._turn.give()
 
     def checkpoint_wal(self, mode: str) -> int:
         """Bring the write-ahead log into the file; the number of its pages that could not be brought yet.

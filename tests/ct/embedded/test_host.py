@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from ca.ct.embedded.host import HostLock, this_host
+from ca.ct.embedded.host import HostLock, Turn, this_host
 from ca.errors import ConfigurationError
 
 NO_MOUNTS = Path("/nonexistent")
@@ -51,6 +52,26 @@ def test_a_process_that_was_killed_has_let_go(database: Path) -> None:
         os.kill(os.getpid(), 9)
     os.waitpid(child, 0)
     HostLock.hold(database, host="second").release()
+
+
+def test_turns_are_taken_one_at_a_time(database: Path) -> None:
+    one, other = Turn(database), Turn(database)
+    one.take()
+    order = []
+
+    def wait() -> None:
+        other.take()
+        order.append("other")
+        other.give()
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    waiting.join(0.05)
+    order.append("one")
+    one.give()
+    waiting.join(5)
+    assert order == ["one", "other"]
+    one.give()
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "ceph", "fuse.sshfs", "lustre"])

@@ -81,7 +81,7 @@ def test_the_log_knows_what_it_is(store: Store) -> None:
 
 def test_a_reader_cannot_write(store: Store) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        store.begin()
+        store.insert_issuers({bytes(32): b""})
 
 
 def test_a_reader_does_not_keep_the_writer_waiting(world: World, store: Store) -> None:
