@@ -16,13 +16,17 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from ca.api.app import application
+from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.trust import Trust
 from ca.certificate.profile import Profile
 from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.keys import load_keys
+from ca.ct.embedded.reader import Reader
 from ca.ct.remote import RemoteLog, load_log_key
 from ca.ct.settings import EMBEDDED, SWITCHED_OFF
+from ca.ct.submission import AcceptedRoots
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
 from ca.issuance import CertificateAuthority
@@ -38,15 +42,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import uvicorn
+    from cryptography import x509
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ca.config import ServerSettings
+    from ca.ct.embedded.directory import Shard
+    from ca.ct.embedded.engine import EmbeddedLog
     from ca.ct.model import Log
     from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
+LOG_PREFIX = "/ctlog"
+"""The path of the embedded log."""
 GRACE = 30
 """Seconds that requests in flight get at shutdown: more than the CT budget, so that none dies after its SCT."""
 
@@ -69,6 +78,7 @@ class Composed:
     health: Health
     keys: CAKeys
     log: Log | None
+    ctlog: CTLogEndpoints | None
     tokens: TokenVerifier
     registry: IssuerRegistry
 
@@ -84,9 +94,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         tokens = TokenVerifier(registry)
         stack.push_async_callback(tokens.aclose)
 
-        log = open_log(settings.ct, settings.data)
-        if log:
-            stack.push_async_callback(log.aclose)
+        log, ctlog = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], stack)
 
         authority = CertificateAuthority(
             tokens=tokens,
@@ -96,21 +104,50 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
             log=log,
         )
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
-        composed = Composed(signing, Trust(keys, registry), Health(keys, log, clock), keys, log, tokens, registry)
+        composed = Composed(
+            signing, Trust(keys, registry), Health(keys, log, clock), keys, log, ctlog, tokens, registry
+        )
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         yield composed
 
 
-def open_log(settings: CTSettings, data: Path) -> Log | None:
-    """The log that the settings name; None where they switch Certificate Transparency off in so many words."""
+def open_log(
+    settings: CTSettings, data: Path, root: x509.Certificate, stack: AsyncExitStack
+) -> tuple[Log | None, CTLogEndpoints | None]:
+    """The log that the settings name, and its endpoints if it is in this process; `stack` lets go of both.
+
+    No log only where the settings switch Certificate Transparency off in so many words.
+    """
     if settings.log == SWITCHED_OFF:
-        return None
+        return None, None
     if settings.log == EMBEDDED:
-        logs = LogDirectory(data, settings.log_seen)
-        return logs.open(logs.current(), clock)
+        return open_embedded(LogDirectory(data, settings.log_seen), AcceptedRoots([root]), stack)
     assert settings.log_key is not None  # CTSettings requires it for a log elsewhere
     tls_ca = file_bytes(settings.log_tls_ca).decode(errors="replace") if settings.log_tls_ca else None
-    return RemoteLog(settings.log, load_log_key(settings.log_key), tls_ca=tls_ca)
+    log = RemoteLog(settings.log, load_log_key(settings.log_key), tls_ca=tls_ca)
+    stack.push_async_callback(log.aclose)
+    return log, None
+
+
+def open_embedded(
+    logs: LogDirectory, roots: AcceptedRoots, stack: AsyncExitStack
+) -> tuple[EmbeddedLog, CTLogEndpoints]:
+    """The newest log of the directory, and the endpoints of all: the newest under LOG_PREFIX, older ones below it."""
+    current = logs.current()
+    log = logs.open(current, clock)
+    stack.push_async_callback(log.aclose)
+
+    def served(shard: Shard) -> ServedLog:
+        keys = load_keys(shard.directory)
+        log_key = keys.log_key.public_key()
+        reader = Reader.open(shard.database, log_key)
+        stack.callback(reader.close)
+        is_current = shard.origin == current.origin
+        prefix = LOG_PREFIX if is_current else f"{LOG_PREFIX}/{shard.origin.rpartition('/')[2]}"
+        return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), log.add if is_current else None)
+
+    *older, newest = (served(shard) for shard in logs.shards())
+    return log, CTLogEndpoints(newest, older)
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:
@@ -180,7 +217,9 @@ class Worker:
         metrics = Metrics(self._registry)
         try:
             async with compose(self._settings, metrics) as composed:
-                app = application(composed.signing, composed.trust, composed.health, self._settings.http)
+                app = application(
+                    composed.signing, composed.trust, composed.health, self._settings.http, composed.ctlog
+                )
                 self._app = self._wrap(app) if self._wrap else app
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

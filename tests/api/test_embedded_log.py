@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.store import Store
-from ca.ct.settings import CTSettings
 from ca.ct.static_ct import parse_leaf_index
+from ca.ct.submission import AcceptedRoots
 from ca.errors import ConfigurationError
-from ca.main import clock, open_log
+from ca.keys.ceremony import create_root
+from ca.main import clock, open_embedded
 from tests.api.server import CA, leaf, running_ca
 from tests.ct.logs import signed_by_log
 
@@ -58,7 +61,36 @@ def test_certificates_are_logged_one_after_the_other_and_over_a_restart(tmp_path
     with_store.close()
 
 
+def test_the_log_serves_what_it_promised(tmp_path: Path) -> None:
+    LogDirectory(tmp_path).create(ORIGIN, clock())
+    with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+        assert ca.ask().status_code == 200
+        info = ca.client.get("/api/v2/ctlog").json()
+        assert (info["origin"], info["prefix"]) == (ORIGIN, "/ctlog")
+        checkpoint = ca.client.get("/ctlog/checkpoint").text
+        assert checkpoint.startswith(f"{ORIGIN}\n1\n")
+        assert ca.client.get("/ctlog/ct/v1/get-sth").json()["tree_size"] == 1
+        roots = ca.client.get("/ctlog/ct/v1/get-roots").json()["certificates"]
+        chain = x509.load_pem_x509_certificates((tmp_path / "ca/chain.pem").read_bytes())
+        assert [base64.b64decode(root) for root in roots] == [chain[-1].public_bytes(Encoding.DER)]
+        assert ca.client.get("/api/v2/ctlog/proof", params={"leaf_index": 0}).status_code == 200
+
+
+def test_an_older_log_stays_readable_below_the_newest(tmp_path: Path) -> None:
+    logs = LogDirectory(tmp_path)
+    logs.create("ct.example.org/2026h2", clock())
+    logs.create("ct.example.org/2027h1", clock())
+    with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+        assert ca.client.get("/api/v2/ctlog").json()["origin"] == "ct.example.org/2027h1"
+        assert ca.client.get("/ctlog/checkpoint").text.startswith("ct.example.org/2027h1\n")
+        assert ca.client.get("/ctlog/2026h2/checkpoint").text.startswith("ct.example.org/2026h2\n")
+
+
 def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
-    settings = CTSettings()
+    roots = AcceptedRoots([ephemeral_root()])
     with pytest.raises(ConfigurationError, match="there is no log; make one with `dayfly log init`"):
-        open_log(settings, tmp_path)
+        open_embedded(LogDirectory(tmp_path), roots, AsyncExitStack())
+
+
+def ephemeral_root() -> x509.Certificate:
+    return create_root("Dayfly tests", "root", clock()).certificate
