@@ -22,7 +22,7 @@ def check_published(out: Path, verifier_key: str) -> int:
         return (out / path).read_bytes()
 
     origin, size, root = note(read("checkpoint").decode(), verifier_key)
-    assert origin == verifier_key.split("+")[0]
+    assert origin == verifier_key.split("+", maxsplit=1)[0]
     hashes = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves(read, size)]
     assert mth(hashes) == root
     level = 0
