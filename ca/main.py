@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
-from ca.api.app import application
+from ca.api.app import HTTPSettings, application, log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.trust import Trust
+from ca.certificate.chain import ChainInvalid
 from ca.certificate.profile import Profile
 from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.keys import load_keys
@@ -35,15 +34,16 @@ from ca.oidc.identity_config import load_identity_config
 from ca.oidc.registry import IssuerRegistry
 from ca.oidc.verifier import TokenVerifier
 from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
+from ca.server import bind, run
 from ca.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-    import uvicorn
     from cryptography import x509
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from ca.config import ServerSettings
     from ca.ct.embedded.directory import Shard
@@ -51,13 +51,12 @@ if TYPE_CHECKING:
     from ca.ct.model import Log
     from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys
+    from ca.telemetry import LogSettings
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
 LOG_PREFIX = "/ctlog"
 """The path of the embedded log."""
-GRACE = 30
-"""Seconds that requests in flight get at shutdown: more than the CT budget, so that none dies after its SCT."""
 
 
 def environment() -> Mapping[str, str]:
@@ -190,45 +189,6 @@ async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
         await asyncio.sleep(GAUGE_INTERVAL)
 
 
-class Worker:
-    """One worker process as an ASGI application: composes when the server starts, releases when it stops."""
-
-    def __init__(
-        self,
-        settings: ServerSettings,
-        wrap: Callable[[ASGIApp], ASGIApp] | None = None,
-        registry: CollectorRegistry | None = None,
-    ) -> None:
-        """`registry` is None in a process of several: its values live in files that the parent serves."""
-        self._settings = settings
-        self._wrap = wrap
-        self._registry = registry or CollectorRegistry()
-        self._app: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif self._app is not None:
-            await self._app(scope, receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        configure_logging(self._settings.log)
-        metrics = Metrics(self._registry)
-        try:
-            async with compose(self._settings, metrics) as composed:
-                app = application(
-                    composed.signing, composed.trust, composed.health, self._settings.http, composed.ctlog
-                )
-                self._app = self._wrap(app) if self._wrap else app
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-        except ConfigurationError as problem:
-            await send({"type": "lifespan.startup.failed", "message": str(problem)})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
-
-
 def serve(
     settings: ServerSettings,
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
@@ -240,51 +200,23 @@ def serve(
     `wrap` puts something around the application; `announce` is called once all is loaded; `listening` is a socket
     of `bind`, by default a new one.
     """
-    import uvicorn
-
     configure_logging(settings.log)
-    logger = structlog.get_logger("server")
     asyncio.run(check(settings))
     if settings.ct.log == SWITCHED_OFF:
-        logger.warning(
+        structlog.get_logger("server").warning(
             "Certificate Transparency is switched off: certificates are issued without an SCT, are in no log, "
             "and no sigstore client accepts them by default"
         )
-    config = uvicorn.Config(
-        partial(Worker, settings, wrap, REGISTRY if settings.workers == 1 else None),
-        factory=True,
-        workers=settings.workers,
-        http="httptools",
-        ws="none",  # else a library that happens to be installed answers upgrades
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE,
-    )
-    with tempfile.TemporaryDirectory(prefix="dayfly-metrics-") as metrics_directory:
-        if settings.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
-        serve_metrics(settings)
-        with listening or bind(settings.listen, "--listen") as bound:
-            logger.info(
-                "listening", address=_address(bound), workers=settings.workers, ct=settings.ct.log, pid=os.getpid()
-            )
-            if announce:
-                announce()
-            _run(config, bound)
-
-
-def _run(config: uvicorn.Config, listening: socket.socket) -> None:
-    import uvicorn
-    from uvicorn.supervisors import Multiprocess
-
-    if config.workers > 1:
-        Multiprocess(config, sockets=[listening]).run()
-        return
-    uvicorn.Server(config).run([listening])
+    with listening or bind(settings.listen, "--listen") as bound:
+        if announce:
+            announce()
+        run(
+            partial(ca_application, settings, wrap),
+            bound,
+            settings.log,
+            workers=settings.workers,
+            metrics_listen=settings.metrics.listen,
+        )
 
 
 async def check(settings: ServerSettings) -> None:
@@ -293,47 +225,38 @@ async def check(settings: ServerSettings) -> None:
         pass
 
 
-def serve_metrics(settings: ServerSettings) -> None:
-    """Serve Prometheus' text format on a listener of its own, in a thread of this process."""
-    if settings.metrics.listen == "none":
-        return
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in environment():
-        from prometheus_client.multiprocess import MultiProcessCollector
+@asynccontextmanager
+async def ca_application(
+    settings: ServerSettings, wrap: Callable[[ASGIApp], ASGIApp] | None, metrics: Metrics
+) -> AsyncIterator[ASGIApp]:
+    async with compose(settings, metrics) as composed:
+        app = application(composed.signing, composed.trust, composed.health, settings.http, composed.ctlog)
+        yield wrap(app) if wrap else app
 
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    host, port = split_address(settings.metrics.listen)
+
+def serve_log(logs: LogDirectory, roots: Path, listen: str, log: LogSettings) -> None:
+    """Serve the log alone until SIGINT or SIGTERM, for CAs whose roots are in the PEM file `roots`.
+
+    Raises ConfigurationError before it listens if anything is wrong.
+    """
+    configure_logging(log)
+    build = partial(log_only, logs, roots)
+
+    async def check_log() -> None:
+        async with build(Metrics(CollectorRegistry())):
+            pass
+
+    asyncio.run(check_log())
+    with bind(listen, "--listen") as bound:
+        run(build, bound, log)
+
+
+@asynccontextmanager
+async def log_only(logs: LogDirectory, roots: Path, _metrics: Metrics) -> AsyncIterator[ASGIApp]:
     try:
-        start_http_server(port, host, registry)
-    except OSError as problem:
-        raise _cannot_listen(settings.metrics.listen, "--metrics-listen", problem) from problem
-
-
-def bind(listen: str, flag: str) -> socket.socket:
-    """A socket at HOST:PORT that does not listen yet. Raises ConfigurationError naming the flag that changes it."""
-    host, port = split_address(listen)
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except OSError as problem:
-        bound.close()
-        raise _cannot_listen(listen, flag, problem) from problem
-    bound.set_inheritable(True)  # for worker processes
-    return bound
-
-
-def _cannot_listen(listen: str, flag: str, problem: OSError) -> ConfigurationError:
-    return ConfigurationError(f"{flag}: cannot listen on {listen}: {problem.strerror}; choose another address or port")
-
-
-def _address(bound: socket.socket) -> str:
-    """HOST:PORT of a socket: with the port that the system chose where 0 was asked for."""
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
+        accepted = AcceptedRoots.parse(file_bytes(roots))
+    except ChainInvalid as problem:
+        raise ConfigurationError(f"{roots}: {problem}") from problem
+    async with AsyncExitStack() as stack:
+        _, endpoints = open_embedded(logs, accepted, stack)
+        yield log_application(endpoints, HTTPSettings())

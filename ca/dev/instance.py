@@ -27,7 +27,8 @@ from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
-from ca.main import bind, clock, serve, split_address
+from ca.main import clock, serve
+from ca.server import bind, split_address
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

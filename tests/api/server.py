@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from ca.config import ServerSettings
 from ca.dev.issuer import issuer_app
 from ca.dev.tokens import IssuerKey, generate_issuer_key
 from ca.keys.ceremony import write_ca
-from ca.main import Worker, clock
+from ca.main import ca_application, clock
+from ca.server import Worker
 from tests.dev.server import listener, serving
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -146,7 +148,7 @@ def running_ca(directory: Path, ct: dict[str, Any] | None = None, http: dict[str
     )
     with (
         serving(Starlette(routes=apps), issuers_socket),
-        serving(Worker(settings), ca_socket, lifespan="on"),
+        serving(Worker(partial(ca_application, settings, None), settings.log), ca_socket, lifespan="on"),
         httpx.Client(base_url=url) as client,
     ):
         yield CA(client, issuers, key, directory)
