@@ -159,16 +159,12 @@ def _check_sizes(unverified_chain: Sequence[bytes]) -> None:
 
 
 def _decode(der: bytes) -> TBSCertificate:
-    """The contents of a certificate whose encoding is the only one that it can have."""
+    """The contents of a certificate. Decoding refuses all that is not DER, so encoding gives the same bytes again."""
     try:
         certificate = asn1.decode_der(Certificate, der)
-        encoded_tbs = encode(certificate.tbs_certificate)
-        tbs = asn1.decode_der(TBSCertificate, encoded_tbs)
-        same = encode(certificate) == der and encode(tbs) == encoded_tbs
+        tbs = asn1.decode_der(TBSCertificate, encode(certificate.tbs_certificate))
     except ValueError as problem:
         raise SubmissionInvalid(f"the first certificate is not version 3 in DER: {problem}") from problem
-    if not same:
-        raise SubmissionInvalid("the first certificate is not in DER: there is another encoding of the same")
     if tbs.version != x509.Version.v3.value:
         raise SubmissionInvalid(
             f"the first certificate has version {tbs.version + 1}; expected 3, which has extensions"

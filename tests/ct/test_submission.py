@@ -19,7 +19,7 @@ from ca.certificate.structures import Extension, TBSCertificate
 from ca.ct.embedded.engine import MAX_CERTIFICATE, MAX_CHAIN
 from ca.ct.embedded.sequencer import Submission
 from ca.ct.submission import AcceptedRoots, SubmissionInvalid, SubmissionTooLarge
-from tests.certificate.pki import CA, CA_KINDS, NOW, ca_builder, issue, make_ca, private_key
+from tests.certificate.pki import CA, CA_KINDS, CLIENT_KINDS, GITHUB, NOW, ca_builder, issue, make_ca, private_key
 from tests.ct.pki import without_poison
 
 POISON = Extension(oid=ExtensionOID.PRECERT_POISON, critical=True, value=b"\x05\x00")
@@ -136,6 +136,13 @@ def test_a_remembered_path_is_checked_against_each_certificate(roots, ca: CA, pr
     roots.precertificate([pre, *ca.chain.ders])
     with pytest.raises(SubmissionInvalid, match="not signed by the next one"):
         roots.precertificate([flipped(pre), *ca.chain.ders])
+
+
+@pytest.mark.parametrize("kind", CLIENT_KINDS)
+def test_but_for_the_poison_every_byte_stays_whatever_the_key(ca: CA, roots, kind: str) -> None:
+    issued = issue(ca, GITHUB, kind)
+    clean = roots.precertificate([issued.precertificate, *ca.chain.ders]).certificate
+    assert clean == x509.load_der_x509_certificate(issued.final).tbs_precertificate_bytes
 
 
 # ---- the roots ----
