@@ -60,6 +60,19 @@ def test_a_log_that_was_not_recorded_last_starts(used: World) -> None:
     assert used.sequencer().sequence([submission(600)])[0].leaf_index == 600
 
 
+def test_what_a_process_that_died_left_is_written_again_before_it_counts(used: World, tmp_path: Path) -> None:
+    """What is only in the write-ahead log may be in a cache alone, after a sync that failed."""
+    running = used.sequencer()
+    running.sequence([submission(300)])
+    died = World(tmp_path / "died", clock=used.clock)
+    shutil.copytree(used.path, died.path)
+    log = died.path / "ctlog.sqlite-wal"
+    assert log.stat().st_size > 0
+    assert died.sequencer().store.last_index() == 300
+    assert log.stat().st_size == 0
+    check_log(died.path)
+
+
 def test_a_missing_database_is_no_new_log(used: World) -> None:
     used.database.unlink()
     assert f"{used.database}: is missing, but the log was seen before" in refusal(used)
