@@ -119,5 +119,25 @@ def export(
         run(LogDirectory(data, ct_log_seen), origin, out, _out())
 
 
+@log_app.command()
+def serve(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to serve the log, below `/ctlog`.")],
+    roots: Annotated[
+        Path, typer.Option(metavar="CHAIN.pem", help="The roots of the CAs that may log here; whole chains may stand.")
+    ],
+    data: DataOption,
+    ct_log_seen: SeenOption = None,
+) -> None:
+    """Serve the log alone, for a CA elsewhere: Dayfly or Fulcio.
+
+    The CA's submission prefix is `http://HOST:PORT/ctlog`, and its log key is `ctlog.pub.pem`.
+    """
+    with errors():
+        from ca.cli.log_server import serve as run
+        from ca.ct.embedded.directory import LogDirectory
+
+        run(LogDirectory(data, ct_log_seen), listen, roots)
+
+
 def _out() -> Console:
     return Console(soft_wrap=True, highlight=False)
