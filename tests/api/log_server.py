@@ -86,7 +86,9 @@ def _served(shard: Shard, prefix: str, roots: AcceptedRoots, stack: ExitStack) -
 
 async def _fill(logs: LogDirectory, shard: Shard, entries: int, *, freeze: bool = False) -> None:
     log = logs.open(shard, clock)
-    await asyncio.gather(*(log.add(submission(number)) for number in range(entries)))
+    for first in range(0, entries, DEFAULT_LIMITS.pending):
+        numbers = range(first, min(first + DEFAULT_LIMITS.pending, entries))
+        await asyncio.gather(*(log.add(submission(number)) for number in numbers))
     if freeze:
         await log.freeze()
     await log.aclose()
