@@ -38,12 +38,14 @@ class Log(Protocol):
     async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:
         """The log's promise for `precertificate`, verified: log id, signature, timestamp against `now`.
 
-        Safe to cancel. Raises LogUnavailable (trying later may help), LogRefused or SCTInvalid (an operator
+        A log in this process need not verify what it has just signed itself.
+
+        Safe to cancel. Raises LogUnavailable (trying later may help), LogRefused, LogFrozen or SCTInvalid (an operator
         has to act).
         """
 
     async def check(self, now: datetime) -> None:
-        """Return if the log answers; readiness asks this. Raises LogUnavailable."""
+        """Return if the log answers and takes entries; readiness asks this. Raises LogUnavailable or LogFrozen."""
 
     async def aclose(self) -> None:
         """Let go of connections. No call follows."""
