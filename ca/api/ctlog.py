@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ca.ct.embedded.sequencer import Submission
     from ca.ct.submission import AcceptedRoots
 
-PREFIX: Final = "/ctlog"
 BODY_LIMIT: Final = 128 * 1024
 """Bytes of a submission: the largest certificate that a log takes, in base64, with a usual chain."""
 RETRY_AFTER: Final = 30
