@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import pty
@@ -18,6 +19,9 @@ from pathlib import Path
 import pytest
 
 from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.keys import load_keys
+from ca.ct.embedded.marker import Marker
+from ca.ct.embedded.startup import start
 from ca.errors import LogFrozen
 from ca.main import clock
 from tests.ct.embedded.builders import submission
@@ -368,8 +372,8 @@ def test_export_can_be_read_by_a_web_server(copy: Path, out: Path) -> None:
 
 def test_export_goes_on_where_it_stopped_and_changes_nothing_that_is_there(data: Path, out: Path) -> None:
     before: dict[str, tuple[int, bytes]] = {}
-    for start, end in [(0, 3), (3, 300), (300, 301), (301, 512), (512, 1200)]:
-        add(data, range(start, end))
+    for first, end in [(0, 3), (3, 300), (300, 301), (301, 512), (512, 1200)]:
+        add(data, range(first, end))
         export(data, out)
         after = files(out)
         assert check_published(out, verifier_key(data)) == end
@@ -476,7 +480,7 @@ def test_export_notices_two_trees_under_one_key(copy: Path, tmp_path: Path, out:
     assert files(out) == before
 
 
-@pytest.mark.parametrize("damage", [name for name in DAMAGE if "tile" not in name])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_export_publishes_nothing_of_a_damaged_log(copy: Path, out: Path, damage: str) -> None:
     statement, place = DAMAGE[damage]
     change(copy, statement)
@@ -484,6 +488,43 @@ def test_export_publishes_nothing_of_a_damaged_log(copy: Path, out: Path, damage
     assert refused.exit_code == 78
     assert place in refused.stderr
     assert not (out / "checkpoint").exists()
+
+
+def forge(data: Path) -> None:
+    """Change the last entry, and every hash of it but the signed root."""
+    with closing(sqlite3.connect(data / "ctlog.sqlite")) as sql:
+        (tile_leaf, old), (edge,) = (
+            sql.execute("SELECT tile_leaf, leaf_hash FROM entry WHERE leaf_index = 599").fetchone(),
+            sql.execute("SELECT edge FROM head").fetchone(),
+        )
+    forged = tile_leaf[:60] + bytes([tile_leaf[60] ^ 1]) + tile_leaf[61:]
+    new = hashlib.sha256(b"\x00" + merkle_leaf(forged, 599)[0]).digest()
+    change(data, "UPDATE entry SET tile_leaf = ?, leaf_hash = ? WHERE leaf_index = 599", forged, new)
+    change(data, "UPDATE head SET edge = ?", edge.replace(old, new))
+
+
+def test_export_hashes_up_to_the_root_that_was_signed(copy: Path, out: Path) -> None:
+    forge(copy)
+    refused = command("log", "export", out, "--data", copy)
+    assert refused.exit_code == 78
+    assert "do not hash to the root of the tree of 600" in refused.stderr
+    assert not (out / "checkpoint").exists()
+
+
+def test_export_writes_all_levels_of_a_tall_tree(data: Path, out: Path) -> None:
+    size = 256**2 + 257
+    sequencer = start(data / "ctlog.sqlite", load_keys(data), Marker.of(data / "ctlog-seen", ORIGIN), clock)
+    for first in range(0, size, 4096):
+        sequencer.sequence([submission(number) for number in range(first, min(first + 4096, size))])
+        if first == 10 * 4096:
+            export(data, out)
+    sequencer.store.close()
+    export(data, out)
+    assert check_published(out, verifier_key(data)) == size
+    assert (out / "tile/1/000").stat().st_size == 8192
+    assert not (out / "tile/1/000.p").exists()
+    assert (out / "tile/data/256").exists()
+    assert (out / "tile/2/000.p/1").exists()
 
 
 @pytest.mark.parametrize("name", ["tile/0/002.p/88", "tile/1/000.p/2"])
