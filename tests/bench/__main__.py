@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich import box
@@ -25,6 +26,8 @@ from tests.bench.servers import Server
 from tests.bench.world import requests, world
 
 FLOOR_TARGET, FULCIO_TARGET, MEMORY_TARGET = 3.5, 0.7, 120
+SLICES = 8
+"""The servers take turns."""
 WARM_UP = 500
 """Requests before the measurement: caches are filled, Python has specialised its bytecode."""
 
@@ -57,24 +60,23 @@ def main() -> None:
         count = options.certificates + WARM_UP
         load = list(progress.track(requests(made, count), total=count, description="making requests"))
 
-        def run(title: str, server: Server) -> Result:
-            task = progress.add_task(title, total=options.certificates)
-            return measure(server, load, options, lambda done: progress.update(task, completed=done))
+        def run(competitors: dict[str, Server]) -> list[Result]:
+            tasks = {name: progress.add_task(name, total=options.certificates) for name in competitors}
+            return measure(competitors, load, options, lambda name, done: progress.update(tasks[name], completed=done))
 
-        with servers.dayfly(made, directory) as server, floor.beside() as ground:
-            ours = run("Dayfly", server)
-        theirs = None
-        program = servers.find_fulcio()
-        if program and not options.skip_fulcio:
-            with servers.fulcio(program, made, directory) as server:
-                theirs = run("Fulcio", server)
-        report(console, ground(), ours, theirs)
+        program = None if options.skip_fulcio else servers.find_fulcio()
+        with ExitStack() as running, floor.beside() as ground:
+            competitors = {"Dayfly": running.enter_context(servers.dayfly(made, directory))}
+            if program:
+                competitors["Fulcio"] = running.enter_context(servers.fulcio(program, made, directory))
+            ours, *theirs = run(competitors)
+        report(console, ground(), ours, theirs[0] if theirs else None)
         if options.profile:
             idle, busy = directory / "idle", directory / "busy"
             with servers.dayfly(made, directory, idle):
                 pass
             with servers.dayfly(made, directory, busy) as server:
-                profiled = run("Dayfly, profiled", server)
+                (profiled,) = run({"Dayfly, profiled": server})
             profile.report(console, idle, busy, profiled.certificates + WARM_UP)
 
 
@@ -88,21 +90,54 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(server: Server, load: list[bytes], options: argparse.Namespace, done: Callable[[int], None]) -> Result:
-    drive(server.url, load[:WARM_UP], options, lambda _: None)
-    cpu, memory = server.cpu(), server.memory()
-    answers = drive(server.url, load[WARM_UP:], options, done)
-    cpu = server.cpu() - cpu
-    latencies = statistics.quantiles(answers["latencies"], n=100)
-    count = answers["answers"]
-    return Result(
-        certificates=count,
-        cpu=cpu / count * 1e6,
-        rate=count / answers["seconds"],
-        p50=latencies[49],
-        p99=latencies[98],
-        memory=(memory, server.memory()),
-    )
+def measure(
+    competitors: dict[str, Server], load: list[bytes], options: argparse.Namespace, done: Callable[[str, int], None]
+) -> list[Result]:
+    """Slice by slice in turn, so that whatever slows the machine for a while slows all of them."""
+    for server in competitors.values():
+        drive(server.url, load[:WARM_UP], options, lambda _: None)
+    measured = {name: Measured(server.memory()) for name, server in competitors.items()}
+    size = -(-options.certificates // SLICES)
+    for start in range(WARM_UP, len(load), size):
+        for name, server in competitors.items():
+            so_far = measured[name]
+            before, count = server.cpu(), so_far.answers
+            answers = drive(
+                server.url,
+                load[start : start + size],
+                options,
+                lambda progress, name=name, count=count: done(name, count + progress),
+            )
+            so_far.add(answers, server.cpu() - before)
+    return [so_far.result(competitors[name].memory()) for name, so_far in measured.items()]
+
+
+@dataclass
+class Measured:
+    """The sum of the slices of one server."""
+
+    memory: float
+    answers: int = 0
+    cpu: float = 0.0
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+    def add(self, answers: dict, cpu: float) -> None:
+        self.answers += answers["answers"]
+        self.seconds += answers["seconds"]
+        self.latencies += answers["latencies"]
+        self.cpu += cpu
+
+    def result(self, memory: float) -> Result:
+        percentiles = statistics.quantiles(self.latencies, n=100)
+        return Result(
+            certificates=self.answers,
+            cpu=self.cpu / self.answers * 1e6,
+            rate=self.answers / self.seconds,
+            p50=percentiles[49],
+            p99=percentiles[98],
+            memory=(self.memory, memory),
+        )
 
 
 def drive(url: str, load: list[bytes], options: argparse.Namespace, done: Callable[[int], None]) -> dict:
