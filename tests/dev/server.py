@@ -44,7 +44,15 @@ def listener() -> socket.socket:
 
 @contextmanager
 def serving(app: ASGIApp, sock: socket.socket, *, lifespan: Literal["on", "off"] = "off") -> Iterator[None]:
-    config = uvicorn.Config(app, log_config=None, lifespan=lifespan, access_log=False, server_header=False, ws="none")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan=lifespan,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,  # without it, a client that never closes keeps the server for ever
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
