@@ -121,10 +121,13 @@ class _ToStructlog(logging.Handler):
     """The standard library's records in the same form as ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger(record.name)
-        logger.log(
-            record.levelno, record.getMessage().rstrip("\n"), logger=record.name, exc_info=record.exc_info or False
-        )
+        try:
+            logger = structlog.get_logger(record.name)
+            logger.log(
+                record.levelno, record.getMessage().rstrip("\n"), logger=record.name, exc_info=record.exc_info or False
+            )
+        except Exception:  # noqa: BLE001 - a stream that is gone must not stop whoever had something to say
+            self.handleError(record)
 
 
 def _escape_controls(_logger: Any, _method: str, event: Any) -> Any:

@@ -51,7 +51,6 @@ def serving(app: ASGIApp, sock: socket.socket, *, lifespan: Literal["on", "off"]
         access_log=False,
         server_header=False,
         ws="none",
-        loop="asyncio",  # closing one of uvloop's loops outside of the main thread can wait for ever
         timeout_graceful_shutdown=1,  # without it, a client that never closes keeps the server for ever
     )
     server = uvicorn.Server(config)

@@ -181,7 +181,6 @@ def _server(provider: Provider, path: str, tls: tuple[Path, Path] | None) -> uvi
             access_log=False,
             lifespan="off",
             ws="none",
-            loop="asyncio",  # closing one of uvloop's loops outside of the main thread can wait for ever
             ssl_certfile=tls[0] if tls else None,
             ssl_keyfile=tls[1] if tls else None,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
