@@ -91,6 +91,7 @@ def test_fsck_finds_one_flipped_bit(tools, served, tmp_path, name):
     load(tmp_path / "data", 600)
     assert command("log", "export", out, "--data", tmp_path / "data").exit_code == 0
     content = bytearray((out / name).read_bytes())
-    content[len(content) // 2] ^= 1
+    # Of a checkpoint a byte of the root: fsck reads the note's signature alone, not the log's own beside it.
+    content[content.index(b"\n600\n") + 10 if name == "checkpoint" else len(content) // 2] ^= 1
     (out / name).write_bytes(content)
     assert SUCCESS not in fsck(tools, tmp_path / "data", url, tmp_path)
