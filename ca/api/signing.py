@@ -57,12 +57,12 @@ class Signing:
         parse: Callable[[bytes], wire.SigningBody],
         render: Callable[[Issued], Response],
     ) -> Response:
-        now = self._clock()
         progress = Progress()
         problem: DayflyError | None = None
         try:
             unverified_body = await read_body(request, self._body_limit)
-            progress = Progress()  # a client that sends slowly is no step of ours
+            # Both begin with the last byte: how slowly a client sends is no step of ours, and must not choose `now`.
+            now, progress = self._clock(), Progress()
             body = parse(unverified_body)
             # Fulcio's precedence: the body's token, else the header's.
             token = body.unverified_token or unverified_bearer(request.headers.get("authorization", ""))

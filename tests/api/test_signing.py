@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import httpx
@@ -282,6 +284,20 @@ def test_an_expired_token_is_refused(ca: CA) -> None:
     expired = ca.key.mint(claims, clock() - timedelta(hours=1))
     message, reason = refusal(ca.ask(expired))
     assert (message.startswith(TOKEN_ERROR), reason) == (True, "TOKEN_EXPIRED")
+
+
+def test_a_token_that_expires_while_its_body_is_sent_is_refused(ca: CA) -> None:
+    """The clock is read with the body's last byte: who sends slowly must not get an earlier `now`."""
+    claims = {"iss": ca.issuer("email"), "aud": "sigstore", "sub": "a", "email": "a@b.example", "email_verified": True}
+    content = json.dumps(body(ca.key.mint(claims, clock(), timedelta(seconds=1)), "a@b.example")).encode()
+
+    def slowly() -> Iterator[bytes]:
+        yield content[:-1]
+        time.sleep(1.5)
+        yield content[-1:]
+
+    _, reason = refusal(ca.client.post("/api/v2/signingCert", content=slowly()))
+    assert reason == "TOKEN_EXPIRED"
 
 
 def test_a_forged_signature_is_refused(ca: CA) -> None:
