@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from ca.config import ServerSettings
     from ca.ct.embedded.directory import Shard
     from ca.ct.embedded.engine import EmbeddedLog
+    from ca.ct.embedded.sequencer import Submission
     from ca.ct.model import Log
+    from ca.ct.rfc6962 import SCT
     from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys
     from ca.telemetry import LogSettings
@@ -136,17 +138,18 @@ def open_embedded(
     log = logs.open(current, clock)
     stack.push_async_callback(log.aclose)
 
-    def served(shard: Shard) -> ServedLog:
+    def served(shard: Shard, prefix: str, add: Callable[[Submission], Awaitable[SCT]] | None = None) -> ServedLog:
         keys = load_keys(shard.directory)
         log_key = keys.log_key.public_key()
         reader = Reader.open(shard.database, log_key)
         stack.callback(reader.close)
-        is_current = shard.origin == current.origin
-        prefix = LOG_PREFIX if is_current else f"{LOG_PREFIX}/{shard.origin.rpartition('/')[2]}"
-        return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), log.add if is_current else None)
+        return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), add)
 
-    *older, newest = (served(shard) for shard in logs.shards())
-    return log, CTLogEndpoints(newest, older)
+    newest = served(current, LOG_PREFIX, log.add)
+    older = [shard for shard in logs.shards() if shard.origin != current.origin]
+    return log, CTLogEndpoints(
+        newest, [served(shard, f"{LOG_PREFIX}/{shard.origin.rpartition('/')[2]}") for shard in older]
+    )
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:
