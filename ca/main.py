@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from ca.config import ServerSettings
     from ca.ct.embedded.directory import Shard
     from ca.ct.embedded.engine import EmbeddedLog
-    from ca.ct.embedded.sequencer import Submission
-    from ca.ct.model import Log
+    from ca.ct.model import Log, Submission
     from ca.ct.rfc6962 import SCT
     from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys

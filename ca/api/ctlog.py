@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ca.api.edge import Handler
     from ca.ct.embedded.reader import Reader
-    from ca.ct.embedded.sequencer import Submission
+    from ca.ct.model import Submission
     from ca.ct.submission import AcceptedRoots
 
 BODY_LIMIT: Final = 128 * 1024

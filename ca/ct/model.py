@@ -1,14 +1,22 @@
-"""What the issuance cycle asks of a Certificate Transparency log."""
+"""What a Certificate Transparency log is asked, and what it promises."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ca.ct.static_ct import MAX_BUNDLED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ca.ct.rfc6962 import SCT
+
+MAX_CERTIFICATE: Final = MAX_BUNDLED - 64
+"""Bytes of one certificate: with what stands around it in a leaf it fits into a tlog-tiles entry bundle."""
+MAX_CHAIN: Final = 10
+"""Certificates above the one that is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,26 @@ class Precertificate:
     """SHA-256 of the issuing certificate's DER SubjectPublicKeyInfo, 32 bytes."""
     chain: tuple[bytes, ...]
     """DER, the issuing certificate first, the root last and always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the log is asked to take. Whether it may is the caller's to know."""
+
+    is_precert: bool
+    certificate: bytes
+    """As `LogEntry.certificate`."""
+    issuer_key_hash: bytes
+    precertificate: bytes
+    chain: tuple[bytes, ...]
+    """DER, the issuing certificate first, the root last and always there."""
+
+    @property
+    def identity(self) -> bytes:
+        """32 bytes, the same for what is the same certificate: a re-signed precertificate has the same TBS."""
+        return hashlib.sha256(
+            b"\x01%b%b" % (self.issuer_key_hash, self.certificate) if self.is_precert else b"\x00" + self.certificate
+        ).digest()
 
 
 class Log(Protocol):

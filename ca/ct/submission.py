@@ -17,8 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from ca.certificate.chain import Chain, ChainInvalid
 from ca.certificate.structures import Certificate, TBSCertificate, encode
-from ca.ct.embedded.engine import MAX_CERTIFICATE, MAX_CHAIN
-from ca.ct.embedded.sequencer import Submission
+from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from ca.certificate import structures
 from ca.certificate.chain import Chain, ChainInvalid
 from ca.certificate.structures import Extension, TBSCertificate
-from ca.ct.embedded.engine import MAX_CERTIFICATE, MAX_CHAIN
-from ca.ct.embedded.sequencer import Submission
+from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 from ca.ct.submission import AcceptedRoots, SubmissionInvalid, SubmissionTooLarge
 from tests.certificate.pki import CA, CA_KINDS, CLIENT_KINDS, GITHUB, NOW, ca_builder, issue, make_ca, private_key
 from tests.ct.pki import without_poison

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequenced, Sequencer, Submission
+from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequenced, Sequencer
 from ca.ct.embedded.store import Damaged
-from ca.ct.static_ct import MAX_BUNDLED
+from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 from ca.errors import DayflyError, InternalError, LogFrozen, LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from ca.ct.model import Precertificate
     from ca.ct.rfc6962 import SCT
 
-MAX_CERTIFICATE: Final = MAX_BUNDLED - 64
-"""Bytes of one certificate: with what stands around it in a leaf it fits into a tlog-tiles entry bundle."""
-MAX_CHAIN: Final = 10
-"""Certificates above the one that is logged."""
 RETRY_AFTER: Final = 1
 """Seconds: a full queue of this size is worked off in less."""
 RETRY_AFTER_TROUBLE: Final = 10

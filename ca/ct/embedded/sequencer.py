@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ca.ct.embedded.keys import LogKeys
+    from ca.ct.model import Submission
 
 CLOCK_TOLERANCE: Final = 2000
 """Milliseconds that the clock may be behind the last tree head before nothing is logged any more."""
@@ -31,26 +32,6 @@ class Frozen(Exception):
 
 class ClockBehind(Exception):
     """The clock was set back: an SCT now would be older than those before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What the log is asked to take. Whether it may is the caller's to know."""
-
-    is_precert: bool
-    certificate: bytes
-    """As `LogEntry.certificate`."""
-    issuer_key_hash: bytes
-    precertificate: bytes
-    chain: tuple[bytes, ...]
-    """DER, the issuing certificate first, the root last and always there."""
-
-    @property
-    def identity(self) -> bytes:
-        """32 bytes, the same for what is the same certificate: a re-signed precertificate has the same TBS."""
-        return hashlib.sha256(
-            b"\x01%b%b" % (self.issuer_key_hash, self.certificate) if self.is_precert else b"\x00" + self.certificate
-        ).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ca.ct.embedded.sequencer import Submission
 from ca.ct.embedded.startup import check_entry, check_head
 from ca.ct.embedded.store import Damaged, Store
 from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, Edge
+from ca.ct.model import Submission
 from ca.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.engine import DEFAULT_LIMITS, EmbeddedLog, Limits
 from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.marker import Marker
-from ca.ct.embedded.sequencer import Sequencer, Submission
+from ca.ct.embedded.sequencer import Sequencer
 from ca.ct.embedded.startup import start
+from ca.ct.model import Submission
 
 ORIGIN = "log.example.com/2026h2"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

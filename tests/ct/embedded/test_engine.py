@@ -12,7 +12,8 @@ from datetime import timedelta
 
 import pytest
 
-from ca.ct.embedded.engine import MAX_CERTIFICATE, EmbeddedLog, Limits
+from ca.ct.embedded.engine import EmbeddedLog, Limits
+from ca.ct.model import MAX_CERTIFICATE
 from ca.ct.verify import LogKey, verify
 from ca.errors import LogFrozen, LogRefused, LogUnavailable
 from tests.ct.embedded.builders import ISSUER_KEY_HASH, World, submission
