@@ -66,8 +66,6 @@ class Log(Protocol):
     async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:
         """The log's promise for `precertificate`, verified: log id, signature, timestamp against `now`.
 
-        A log in this process need not verify what it has just signed itself.
-
         Safe to cancel. Raises LogUnavailable (trying later may help), LogRefused, LogFrozen or SCTInvalid (an operator
         has to act).
         """

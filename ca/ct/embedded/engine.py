@@ -20,6 +20,7 @@ import structlog
 from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequenced, Sequencer
 from ca.ct.embedded.store import Damaged
 from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
+from ca.ct.verify import verify
 from ca.errors import DayflyError, InternalError, LogFrozen, LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ class EmbeddedLog:
     def origin(self) -> str:
         return self._sequencer.origin
 
-    async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:  # noqa: ARG002 - the log has a clock of its own
-        """As `Log.add_pre_chain`. Raises LogUnavailable, LogRefused or LogFrozen.
+    async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:
+        """As `Log.add_pre_chain`. Raises LogUnavailable, LogRefused, LogFrozen or SCTInvalid.
 
-        The SCT is not verified once more: it was signed over the leaf that was committed, by the key whose public
-        half the log's start has proven.
+        Our own SCT is verified like anybody's: it has to be over this precertificate, and a signature that a fault
+        spoiled must not get out, since a deterministic one beside a good one over the same leaf gives the key away.
         """
-        return await self.add(
+        sct = await self.add(
             Submission(
                 is_precert=True,
                 certificate=precertificate.clean_tbs,
@@ -133,6 +134,8 @@ class EmbeddedLog:
                 chain=precertificate.chain,
             )
         )
+        verify(sct, precertificate, self._sequencer.public_key, now)
+        return sct
 
     async def add(self, submission: Submission) -> SCT:
         """The promise for `submission`, which the caller has validated.

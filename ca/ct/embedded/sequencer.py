@@ -12,6 +12,7 @@ from ca.ct.embedded.store import Damaged, EntryRow, Head, Store
 from ca.ct.merkle import EMPTY_ROOT, Edge, leaf_hash
 from ca.ct.rfc6962 import SCT, digitally_signed
 from ca.ct.static_ct import LogEntry, leaf_index_extension
+from ca.ct.verify import LogKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ class Sequencer:
         self._store = store
         self._keys = keys
         self._log_id = keys.log_id
+        self.public_key = LogKey.of(keys.log_key.public_key())
+        """What SCTs are verified with."""
         self._clock = clock
         self._fingerprints: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._stored_issuers: set[bytes] = set()

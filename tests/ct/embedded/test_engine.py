@@ -13,11 +13,13 @@ from datetime import timedelta
 import pytest
 
 from ca.ct.embedded.engine import EmbeddedLog, Limits
+from ca.ct.embedded.keys import load_keys
 from ca.ct.model import MAX_CERTIFICATE
 from ca.ct.verify import LogKey, verify
-from ca.errors import LogFrozen, LogRefused, LogUnavailable
+from ca.errors import LogFrozen, LogRefused, LogUnavailable, SCTInvalid
 from tests.ct.embedded.builders import ISSUER_KEY_HASH, World, submission
 from tests.ct.embedded.oracle import check_log, check_promise
+from tests.ct.logs import p256
 from tests.ct.pki import CA, precertificate
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +52,20 @@ async def test_the_promise_for_a_precertificate_verifies(world: World, ca: CA) -
         verify(sct, pre, key, world.clock())
     tree = check_log(world.path)
     assert check_promise(world.path, tree, sct, pre.clean_tbs, pre.issuer_key_hash) == 0
+
+
+async def test_a_promise_that_its_own_key_does_not_verify_does_not_get_out(world: World, ca: CA) -> None:
+    """A key that went bad in memory, or a signature that did: the log's own word is verified like anybody's."""
+    async with running(world) as log:
+        log._sequencer._keys = replace(load_keys(world.path), log_key=p256())
+        with pytest.raises(SCTInvalid, match="not the log's over this precertificate"):
+            await log.add_pre_chain(precertificate(ca), world.clock())
+
+
+async def test_a_promise_from_a_clock_far_off_the_callers_does_not_get_out(world: World, ca: CA) -> None:
+    async with running(world) as log:
+        with pytest.raises(SCTInvalid, match="compare both clocks"):
+            await log.add_pre_chain(precertificate(ca), world.clock() - timedelta(minutes=2))
 
 
 async def test_many_at_once_all_get_theirs(world: World) -> None:
@@ -257,6 +273,4 @@ async def test_an_sct_is_within_the_window_that_the_ca_accepts(world: World, ca:
 
 
 def world_key(world: World):
-    from ca.ct.embedded.keys import load_keys
-
     return load_keys(world.path).log_key.public_key()
