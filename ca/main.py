@@ -146,9 +146,7 @@ def open_embedded(
 
     newest = served(current, LOG_PREFIX, log.add)
     older = [shard for shard in logs.shards() if shard.origin != current.origin]
-    return log, CTLogEndpoints(
-        newest, [served(shard, f"{LOG_PREFIX}/{shard.origin.rpartition('/')[2]}") for shard in older]
-    )
+    return log, CTLogEndpoints(newest, [served(shard, f"{LOG_PREFIX}/{shard.name}") for shard in older])
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:

@@ -1,7 +1,7 @@
 """Where logs are kept: one after the other, each with its keys and its file. Old ones stay readable.
 
 DIR/ctlog.key.pem  ctlog.pub.pem  ctlog-note.key.pem  ctlog.sqlite      the first log
-DIR/shards/2027h1/…                                                     the same files of a later one
+DIR/shards/2027h1/…                                                     the same files of a later one, by its `name`
 DIR/ctlog-seen/<hash of the origin>.checkpoint                          the last checkpoint seen of each
 """
 
@@ -31,6 +31,9 @@ DATABASE: Final = "ctlog.sqlite"
 SHARDS: Final = "shards"
 SEEN: Final = "ctlog-seen"
 
+RESERVED: Final = frozenset({"checkpoint", "ct", "issuer", "tile"})
+"""Names that no log may have: the newest one's own paths, below which older logs are served by name."""
+
 _ORIGIN: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*")
 
 
@@ -43,6 +46,11 @@ class Shard:
     created: int
     """Milliseconds since the epoch."""
     frozen: bool
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others of the directory, in paths and URLs."""
+        return _name(self.origin)
 
     @property
     def database(self) -> Path:
@@ -78,21 +86,24 @@ class LogDirectory:
     def create(self, origin: str, now: datetime) -> Shard:
         """A new log with new keys: the first in the directory itself, later ones below it.
 
-        A log key that `dayfly ca init` left in the directory becomes the first log's. Raises ConfigurationError.
+        A log key that `dayfly ca init` left in the directory becomes the first log's. Raises ConfigurationError, also
+        for an origin whose last part is another log's or one of RESERVED.
         """
         _check_origin(origin)
         shards = self.shards()
-        if any(shard.origin == origin for shard in shards):
-            raise ConfigurationError(
-                f"{self._data}: has a log {origin} already; choose another origin, such as …/2027h1"
-            )
+        for shard in shards:
+            if shard.name == _name(origin):
+                raise ConfigurationError(
+                    f"{self._data}: has a log {shard.origin} already, and logs are told apart by the last part of "
+                    f"their origin, here {shard.name!r}; choose another origin, such as …/2027h1"
+                )
         marker = self._marker(origin)
         if marker.read() is not None:
             raise ConfigurationError(
                 f"{marker.path}: the log {origin} was seen before; a log must not begin again under its old name: put "
                 "its file back, or choose another origin"
             )
-        directory = self._data / SHARDS / origin.replace("/", "_") if shards else self._data
+        directory = self._data / SHARDS / _name(origin) if shards else self._data
         database = directory / DATABASE
         keys = create_keys(directory)
         head = first_head(origin, keys, now)
@@ -142,3 +153,12 @@ def _check_origin(origin: str) -> None:
             f"the origin {origin!r} is not a log's submission prefix without scheme and trailing slash; expected "
             "HOST[:PORT][/PATH], such as ct.example.com/2026h2"
         )
+    if _name(origin) in RESERVED:
+        raise ConfigurationError(
+            f"the origin {origin!r} ends in {_name(origin)!r}, a path of every log, below which the log could not be "
+            f"served once it has a successor; expected another last part than {', '.join(sorted(RESERVED))}"
+        )
+
+
+def _name(origin: str) -> str:
+    return origin.rpartition("/")[2]

@@ -80,6 +80,44 @@ def test_an_origin_is_used_once(world: World) -> None:
         world.logs.create(ORIGIN, NOW)
 
 
+@pytest.mark.parametrize("origin", ["other.example.com/2026h2", "log.example.com/a/2026h2", "2026h2"])
+def test_an_origin_that_would_be_served_where_another_is_is_refused(world: World, origin: str) -> None:
+    before = sorted(world.path.rglob("*"))
+    with pytest.raises(ConfigurationError, match=f"has a log {ORIGIN} already, .* here '2026h2'; choose another"):
+        world.logs.create(origin, NOW)
+    assert sorted(world.path.rglob("*")) == before
+
+
+def test_an_origin_that_would_be_served_where_an_older_one_is_is_refused(world: World) -> None:
+    world.logs.create(NEXT, world.clock())
+    world.clock.move(1)
+    world.logs.create("log.example.com/2027h2", world.clock())
+    for taken in (ORIGIN, NEXT):
+        with pytest.raises(ConfigurationError, match=f"has a log {taken} already"):
+            world.logs.create(taken.replace("log.", "other."), NOW)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "ct", "issuer", "tile"])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_origin_that_would_be_served_where_a_log_has_its_paths_is_refused(
+    tmp_path: Path, name: str, first: bool
+) -> None:
+    logs = LogDirectory(tmp_path)
+    if not first:
+        logs.create(ORIGIN, NOW)
+    before = sorted(tmp_path.rglob("*"))
+    for origin in (f"log.example.com/{name}", f"log.example.com/a/{name}", name):
+        with pytest.raises(ConfigurationError, match=f"ends in '{name}', a path of every log"):
+            logs.create(origin, NOW)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_logs_whose_origins_differ_in_a_slash_alone_keep_apart(world: World) -> None:
+    one = world.logs.create("log.example.com/a_b", world.clock())
+    other = world.logs.create("log.example.com/a/b", world.clock())
+    assert {one.directory.name, other.directory.name} == {"a_b", "b"}
+
+
 def test_there_is_no_log_until_one_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="make one with `dayfly log init`"):
         LogDirectory(tmp_path).current()
