@@ -32,10 +32,12 @@ class Floor:
     p256_verify: float
     p256_sign: float
 
-    @property
-    def total(self) -> float:
-        """One certificate without a log: the token, the proof of possession, the certificate's signature."""
-        return self.rs256_verify + self.p256_verify + self.p256_sign
+    def total(self, signatures: int) -> float:
+        """One certificate: the token, the proof of possession, and so many signatures of ours.
+
+        Without a log that is the certificate's alone; with one the precertificate's and the SCT's come to it.
+        """
+        return self.rs256_verify + self.p256_verify + signatures * self.p256_sign
 
 
 @contextmanager
@@ -46,9 +48,11 @@ def beside() -> Iterator[Callable[[], Floor]]:
         assert process.stdin is not None
         assert process.stdout is not None
         result: list[Floor] = []
-        yield lambda: result[0]
-        process.stdin.close()
-        result.append(Floor(**json.loads(process.stdout.read())))
+        try:
+            yield lambda: result[0]
+        finally:
+            process.stdin.close()
+            result.append(Floor(**json.loads(process.stdout.read())))
 
 
 def measure(stop: threading.Event) -> Floor:

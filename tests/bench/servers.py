@@ -1,106 +1,103 @@
-"""The servers under measurement, as the processes that they are in production."""
+"""The systems under measurement, as the processes that they are in production."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT
 
-import httpx
-
+from tests.bench import usage
 from tests.bench.world import World
-
-TOOLS = Path.home() / ".cache" / "dayfly" / "tools" / "bin"
-DAYFLY = Path(sys.executable).with_name("dayfly")
-TICK = os.sysconf("SC_CLK_TCK")
+from tests.e2e.ctlog import ct_log, postgresql
+from tests.e2e.fulcio import LogSettings, fulcio_command
+from tests.e2e.instance import DAYFLY
+from tests.e2e.processes import Child, Tools, free_port, run
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class System:
+    """A server, with all that it needs to issue certificates."""
+
     url: str
-    pid: int
+    pids: frozenset[int]
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, all threads, user and system (proc(5))."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """As `usage.cpu`."""
+        return usage.cpu(self.pids)
 
     def memory(self) -> float:
-        """Resident MiB now."""
-        return self._status("VmRSS") / 1024
-
-    def _status(self, field: str) -> int:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1])
-        raise LookupError(field)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def find_fulcio() -> Path | None:
-    found = shutil.which("fulcio", path=f"{os.environ.get('PATH', '')}{os.pathsep}{TOOLS}")
-    return Path(found) if found else None
+        """As `usage.memory`."""
+        return usage.memory(self.pids)
 
 
 @contextmanager
-def dayfly(world: World, directory: Path, profile: Path | None = None) -> Iterator[Server]:
-    """One worker without a log; under cProfile if `profile` names a file for its results."""
+def system(started: AbstractContextManager[str]) -> Iterator[System]:
+    """What `started` starts as a system: its processes are the children that we have afterwards and had not before."""
+    before = usage.children(os.getpid())
+    with started as url:
+        yield System(url, frozenset(usage.children(os.getpid()) - before))
+
+
+@contextmanager
+def dayfly(
+    world: World, directory: Path, *, log: str = "none", workers: int = 1, profile: Path | None = None
+) -> Iterator[str]:
+    """Logging to `log`, `none` or `embedded`; under cProfile if `profile` names a file for its results."""
+    directory.mkdir()
+    if log == "embedded":
+        _make_log(directory)
     port = free_port()
-    command = [sys.executable, "-m", "cProfile", "-o", str(profile)] if profile else [sys.executable]
-    command += [str(DAYFLY), "serve", "--listen", f"127.0.0.1:{port}", "--workers", "1"]
-    command += ["--identity-config", str(world.identity_config)]
-    command += ["--ca-cert", str(world.chain), "--ca-key", str(world.key)]
-    command += ["--ct-log", "none", "--data", str(directory), "--metrics-listen", "none"]
-    with _running(command, f"http://127.0.0.1:{port}", directory / "dayfly.log") as server:
-        yield server
+    command: list[str | Path] = [sys.executable, *(["-m", "cProfile", "-o", profile] if profile else [])]
+    command += [DAYFLY, "serve", f"--listen=127.0.0.1:{port}", f"--workers={workers}", "--metrics-listen=none"]
+    command += [f"--identity-config={world.identity_config}", f"--ca-cert={world.chain}", f"--ca-key={world.key}"]
+    command += [f"--ct-log={log}", f"--data={directory}"]
+    # uvicorn ends by the signal that stopped it; an interrupt lets a profile be written before.
+    with Child.start("dayfly", command, directory, end_signal=SIGINT) as child:
+        child.wait_for_http(f"http://127.0.0.1:{port}/readyz")
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def fulcio(program: Path, world: World, directory: Path) -> Iterator[Server]:
-    port, grpc, metrics = free_port(), free_port(), free_port()
-    command = [str(program), "serve", "--ca=fileca", f"--fileca-cert={world.chain}", f"--fileca-key={world.key}"]
-    command += ["--fileca-key-passwd=unused", "--ct-log-url=", f"--config-path={world.identity_config}"]
-    command += ["--host=127.0.0.1", f"--port={port}", "--grpc-host=127.0.0.1", f"--grpc-port={grpc}"]
-    command += [f"--metrics-port={metrics}", "--log_type=prod"]
-    with _running(command, f"http://127.0.0.1:{port}", directory / "fulcio.log") as server:
-        yield server
+def fulcio(tools: Tools, world: World, directory: Path, log: LogSettings | None = None) -> Iterator[str]:
+    directory.mkdir(exist_ok=True)
+    port = free_port()
+    command = fulcio_command(tools, port, chain=world.chain, key=world.key, identities=world.identity_config, log=log)
+    with Child.start("fulcio", command, directory, cwd=directory) as child:
+        child.wait_for_http(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(command: list[str], url: str, log: Path) -> Iterator[Server]:
-    """Log records go to a file, as in production."""
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            _wait_until_healthy(process, url, log)
-            yield Server(url, process.pid)
-        finally:
-            # uvicorn ends by the signal that stopped it; an interrupt lets a profile be written before.
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
+def fulcio_with_our_log(tools: Tools, world: World, directory: Path) -> Iterator[str]:
+    """Fulcio that logs to `dayfly log serve`."""
+    directory.mkdir()
+    _make_log(directory)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/ctlog"
+    command = [DAYFLY, "log", "serve", "--data", directory, "--roots", world.chain, "--listen", f"127.0.0.1:{port}"]
+    with Child.start("ctlog", command, directory) as child:
+        child.wait_for_http(f"{url}/ct/v1/get-sth")
+        with fulcio(tools, world, directory, LogSettings(url, directory / "ctlog.pub.pem")) as answered:
+            yield answered
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/healthz", timeout=1, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise RuntimeError(f"{process.args[0]} did not come up at {url}:\n{log.read_text()[-2000:]}")  # type: ignore[index]
+def _make_log(directory: Path) -> None:
+    made = run([DAYFLY, "log", "init", "--data", directory, "--origin", "bench.example.com/2026"])
+    assert made.returncode == 0, made.stderr
+
+
+@contextmanager
+def fulcio_with_ctfe(tools: Tools, world: World, directory: Path) -> Iterator[str]:
+    """Fulcio that logs to certificate-transparency-go's CTFE over Trillian over PostgreSQL, which need not sync."""
+    directory.mkdir()
+    with (
+        postgresql(tools, directory) as database,
+        ct_log(tools, directory, database, world.chain) as log,
+        log.frontend() as (url, _),
+        fulcio(tools, world, directory, LogSettings(url, log.key_file)) as answered,
+    ):
+        yield answered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -53,10 +53,13 @@ def world(directory: Path) -> Iterator[World]:
         yield made
 
 
-def requests(world: World, count: int) -> Iterator[bytes]:
-    """HTTP bodies and tokens as JSON lines, of a fresh key and a fresh token each: half people, half CI jobs."""
+def requests(world: World, numbers: Iterable[int]) -> Iterator[bytes]:
+    """HTTP bodies and tokens as JSON lines, of a fresh key and a fresh token each: half people, half CI jobs.
+
+    `numbers` tell them apart.
+    """
     now = datetime.now(UTC)
-    for n in range(count):
+    for n in numbers:
         email = f"person-{n}@example.com"
         if n % 2:
             claims, challenge = identity_claims(f"{world.issuer}/email", email, {}), email

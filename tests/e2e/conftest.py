@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +30,7 @@ def _no_proxy() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tools() -> Tools:
-    default = Path.home() / ".cache" / "dayfly" / "tools"
-    return Tools(Path(os.environ.get("DAYFLY_TOOLS", default)))
+    return Tools.installed()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -84,6 +85,16 @@ class Tools:
 
     directory: Path
 
+    @classmethod
+    def installed(cls) -> Tools:
+        return cls(Path(os.environ.get("DAYFLY_TOOLS", Path.home() / ".cache" / "dayfly" / "tools")))
+
+    def has(self, *names: str) -> bool:
+        """Whether these binaries are there; PostgreSQL is `postgres`."""
+        return all(
+            bool(_postgres()) if name == "postgres" else (self.directory / "bin" / name).exists() for name in names
+        )
+
     def binary(self, name: str) -> Path:
         path = self.directory / "bin" / name
         return self._required(path)
@@ -98,7 +109,7 @@ class Tools:
 
     def postgres(self) -> Path:
         """The directory of PostgreSQL's server programs, of the newest version."""
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[4]))
+        found = _postgres()
         if not found:
             pytest.fail("PostgreSQL is missing; run tests/e2e/install-tools, or apt-get install postgresql")
         return found[-1].parent
@@ -107,6 +118,10 @@ class Tools:
         if not path.exists():
             pytest.fail(f"{path} is missing; run tests/e2e/install-tools")
         return path
+
+
+def _postgres() -> list[Path]:
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[4]))
 
 
 def run(command: list[str | Path], **options: object) -> subprocess.CompletedProcess[str]:

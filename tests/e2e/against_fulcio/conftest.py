@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.against_fulcio.issuers import Issuers, serving_issuers, write_identity_configuration
-from tests.e2e.against_fulcio.servers import LogSettings, Pair, Setup
+from tests.e2e.against_fulcio.servers import Pair, Setup
 from tests.e2e.against_fulcio.vectors import ISSUERS_OF_VECTORS
 from tests.e2e.ctlog import CTLog
+from tests.e2e.fulcio import LogSettings
 from tests.e2e.instance import CAFiles
 from tests.e2e.processes import Tools
 

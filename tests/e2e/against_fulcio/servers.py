@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.e2e.fulcio import LogSettings, fulcio_command
 from tests.e2e.instance import DAYFLY, CAFiles
 from tests.e2e.processes import Child, Tools, free_port
 
@@ -22,12 +23,6 @@ class Ask:
     path: str = "/api/v2/signingCert"
     headers: dict[str, str] | list[tuple[str, str]] | None = None
     content: bytes = b""
-
-
-@dataclass(frozen=True)
-class LogSettings:
-    url: str
-    key: Path
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Setup:
     def running(self, name: str) -> Iterator[Pair]:
         """`name` tells the files of these processes from those of another pair."""
         ports = {"fulcio": free_port(), "dayfly": free_port()}
-        commands = {"fulcio": self._fulcio(ports["fulcio"], name), "dayfly": self._dayfly(ports["dayfly"])}
+        commands = {"fulcio": self._fulcio(ports["fulcio"]), "dayfly": self._dayfly(ports["dayfly"])}
         with ExitStack() as stack:
             environment = dict(os.environ)
             if self.algorithms:
@@ -77,26 +72,16 @@ class Setup:
                 child.wait_for_http(f"http://127.0.0.1:{ports[server]}/healthz")
             yield Pair(**{server: stack.enter_context(_client(port)) for server, port in ports.items()})
 
-    def _fulcio(self, port: int, name: str) -> list[str | Path]:
-        return [
-            self.tools.binary("fulcio"),
-            "serve",
-            "--ca=fileca",
-            f"--fileca-cert={self.ca.chain}",
-            f"--fileca-key={self.ca.key}",
-            "--fileca-key-passwd=unused",  # wanted even where the key is not encrypted
-            f"--config-path={self.identities}",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            "--grpc-host=127.0.0.1",
-            f"--grpc-port={free_port()}",
-            f"--metrics-port={free_port()}",
-            f"--legacy-unix-domain-socket=@fulcio-{os.getpid()}-{name}",
-            "--log_type=prod",
-            f"--ct-log-url={self.log.url if self.log else ''}",
-            *([f"--ct-log-public-key-path={self.log.key}"] if self.log else []),
-            *([f"--client-signing-algorithms={self.algorithms}"] if self.algorithms else []),
-        ]
+    def _fulcio(self, port: int) -> list[str | Path]:
+        return fulcio_command(
+            self.tools,
+            port,
+            chain=self.ca.chain,
+            key=self.ca.key,
+            identities=self.identities,
+            log=self.log,
+            algorithms=self.algorithms,
+        )
 
     def _dayfly(self, port: int) -> list[str | Path]:
         return [

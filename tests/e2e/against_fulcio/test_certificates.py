@@ -17,9 +17,10 @@ from tests.dev.server import listener, serving
 from tests.e2e.against_fulcio import test_bodies, test_keys
 from tests.e2e.against_fulcio.cases import person, with_token
 from tests.e2e.against_fulcio.comparison import summary, visible
-from tests.e2e.against_fulcio.servers import LogSettings, Pair
+from tests.e2e.against_fulcio.servers import Pair
 from tests.e2e.against_fulcio.test_identities import ask
 from tests.e2e.against_fulcio.vectors import VECTORS
+from tests.e2e.fulcio import LogSettings
 from tests.e2e.instance import CAFiles
 
 # ---- with a log ----------------------------------------------------------------------------------------------------
