@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
@@ -21,6 +21,7 @@ from ca.keys.settings import CASettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.policy import KeyPolicy
 from ca.telemetry import LogSettings
+from ca.trust.settings import TrustSettings
 
 ENV_PREFIX = "DAYFLY_"
 MAX_PORT = 65535
@@ -63,6 +64,7 @@ class ServerSettings(Settings):
     """A file with the SHA-256 of one SubjectPublicKeyInfo a line, in hex."""
     http: HTTPSettings = HTTPSettings()
     metrics: MetricsSettings = MetricsSettings()
+    trust: TrustSettings = TrustSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("client_signing_algorithms")
@@ -82,18 +84,39 @@ def load_settings(path: Path | None, flags: Mapping[str, Any], environment: Mapp
     `flags` by name without dashes in front; None is a flag that was not given. Paths in the file are relative to it,
     others to the working directory. Raises ConfigurationError naming the line, the variable or the flag.
     """
-    document = load(path) if path else _without_file()
+    document = _beside(path, load(path)) if path else _without_file()
     for place, annotation in _leaves(ServerSettings):
         name = "-".join(place)
         variable = ENV_PREFIX + name.upper().replace("-", "_")
-        value = _at(document.data, place)
-        if path and Path in _alternatives(annotation) and isinstance(value, str):
-            document = document.moved(place, str(path.parent / value))
         if variable in environment:
             document = document.overridden(place, _from_text(environment[variable], annotation), variable)
         if flags.get(name) is not None:
             document = document.overridden(place, flags[name], f"--{name}")
     return validate(ServerSettings, document)
+
+
+def _beside(path: Path, document: Document) -> Document:
+    """The document with its paths relative to it, in the members of lists as well."""
+
+    def places(model: type[BaseModel], at: Place) -> Iterator[Place]:
+        for place, annotation in _leaves(model):
+            member = _member(annotation)
+            if Path in _alternatives(annotation):
+                yield (*at, *place)
+            elif member and isinstance(listed := _at(document.data, (*at, *place)), list):
+                for index in range(len(listed)):
+                    yield from places(member, (*at, *place, index))
+
+    for place in places(ServerSettings, ()):
+        if isinstance(value := _at(document.data, place), str):
+            document = document.moved(place, str(path.parent / value))
+    return document
+
+
+def _member(annotation: Any) -> type[BaseModel] | None:
+    """The model of a list's members."""
+    kind, *_ = _alternatives(annotation)
+    return kind if get_origin(annotation) is tuple and issubclass(kind, BaseModel) else None
 
 
 def _without_file() -> Document:
@@ -124,5 +147,8 @@ def _from_text(text: str, annotation: Any) -> Any:
 
 def _at(data: Any, place: Place) -> Any:
     for key in place:
-        data = data.get(key) if isinstance(data, dict) else None
+        if isinstance(key, int):
+            data = data[key]
+        else:
+            data = data.get(key) if isinstance(data, dict) else None
     return data

@@ -34,6 +34,7 @@ from ca.oidc.identity_config import load_identity_config
 from ca.oidc.registry import IssuerRegistry
 from ca.oidc.verifier import TokenVerifier
 from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
+from ca.published import Publisher, log_paths
 from ca.server import bind, run
 from ca.telemetry import Metrics, configure_logging
 
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
-LOG_PREFIX = "/ctlog"
-"""The path of the embedded log."""
 
 
 def environment() -> Mapping[str, str]:
@@ -104,9 +103,8 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
             log=log,
         )
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
-        composed = Composed(
-            signing, Trust(keys, registry), Health(keys, log, clock), keys, log, ctlog, tokens, registry
-        )
+        trust = Trust(keys, registry, Publisher(settings, keys).material)
+        composed = Composed(signing, trust, Health(keys, log, clock), keys, log, ctlog, tokens, registry)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         yield composed
 
@@ -132,8 +130,8 @@ def open_log(
 def open_embedded(
     logs: LogDirectory, roots: AcceptedRoots, stack: AsyncExitStack
 ) -> tuple[EmbeddedLog, CTLogEndpoints]:
-    """The newest log of the directory, and the endpoints of all: the newest under LOG_PREFIX, older ones below it."""
-    current = logs.current()
+    """The newest log of the directory, and the endpoints of all."""
+    (prefix, current), *older = log_paths(logs)
     log = logs.open(current, clock)
     stack.push_async_callback(log.aclose)
 
@@ -144,9 +142,8 @@ def open_embedded(
         stack.callback(reader.close)
         return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), add)
 
-    newest = served(current, LOG_PREFIX, log.add)
-    older = [shard for shard in logs.shards() if shard.origin != current.origin]
-    return log, CTLogEndpoints(newest, [served(shard, f"{LOG_PREFIX}/{shard.name}") for shard in older])
+    newest = served(current, prefix, log.add)
+    return log, CTLogEndpoints(newest, [served(shard, path) for path, shard in older])
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:

@@ -48,7 +48,7 @@ def test_the_example_shows_every_setting_with_its_default(tmp_path: Path) -> Non
     plain = tmp_path / "plain.yaml"
     plain.write_text(EXAMPLE.read_text())
     defaults = load_settings(plain, {}, {})
-    shows = {"blocked_keys", "data"}
+    shows = {"blocked_keys", "data", "trust"}
     assert everything.model_dump(exclude={"ca", "ct", *shows}) == defaults.model_dump(exclude={"ca", "ct", *shows})
 
 
@@ -56,6 +56,17 @@ def test_paths_in_the_file_are_relative_to_it_and_flags_to_the_working_directory
     settings = load_settings(file, {"ca-key": Path("here.pem")}, {})
     assert settings.ca.cert == file.parent / "chain.pem"
     assert settings.ca.key == Path("here.pem")
+
+
+def test_paths_in_the_members_of_a_list_are_relative_to_the_file_too(file: Path) -> None:
+    file.write_text(MINIMAL + "trust:\n  rekor:\n  - {url: https://rekor.example.org, public-key: rekor.pem}\n")
+    assert load_settings(file, {}, {}).trust.rekor[0].public_key == file.parent / "rekor.pem"
+
+
+@pytest.mark.parametrize("member", ["3", "{url: https://rekor.example.org, public-key: 3}", "[]"])
+def test_a_member_of_a_list_that_is_wrong_is_named_by_its_line(file: Path, member: str) -> None:
+    file.write_text(MINIMAL + f"trust:\n  rekor:\n  - {member}\n")
+    assert refusal(file).startswith(f"{file}:9: trust.rekor[0]")
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:

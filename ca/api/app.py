@@ -42,6 +42,8 @@ def application(
         "/api/v2/signingCert": {"POST": signing.v2},
         "/api/v2/trustBundle": {"GET": trust.bundle},
         "/api/v2/configuration": {"GET": trust.configuration},
+        "/api/v2/trustedRoot": {"GET": trust.trusted_root},
+        "/api/v2/signingConfig": {"GET": trust.signing_config},
         "/api/v1/signingCert": {"POST": signing.v1},
         "/api/v1/rootCert": {"GET": trust.root_cert},
         "/healthz": {"GET": health.healthz},

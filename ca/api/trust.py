@@ -1,26 +1,35 @@
-"""What clients learn before they sign: the trust bundle and the issuers."""
+"""What clients learn before they sign or verify: whom to trust, whom to talk to, who may log in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ca.api import answers
+from ca.errors import Code
+from ca.trust import documents
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from ca.keys.model import CAKeys
     from ca.oidc.model import TrustedIssuer
     from ca.oidc.registry import IssuerRegistry
+    from ca.trust.model import TrustMaterial
 
 
 class Trust:
-    """`GET /api/v2/trustBundle`, `/api/v2/configuration` and `/api/v1/rootCert`."""
+    """Fulcio's `GET /api/v2/trustBundle`, `/api/v2/configuration` and `/api/v1/rootCert`; `/api/v2/trustedRoot` and
+    `/api/v2/signingConfig`, which Fulcio leaves to whoever runs it.
+    """
 
-    def __init__(self, keys: CAKeys, registry: IssuerRegistry) -> None:
+    def __init__(self, keys: CAKeys, registry: IssuerRegistry, material: Callable[[], TrustMaterial]) -> None:
+        """`material` is asked for each answer: keys and logs change while the server runs."""
         self._keys = keys
         self._registry = registry
+        self._material = material
 
     async def bundle(self, _request: Request) -> Response:
         return answers.JSON({"chains": [{"certificates": list(chain.pems)} for chain in self._keys.chains()]})
@@ -32,6 +41,16 @@ class Trust:
 
     async def configuration(self, _request: Request) -> Response:
         return answers.JSON({"issuers": [_issuer(issuer) for issuer in self._registry.issuers]})
+
+    async def trusted_root(self, _request: Request) -> Response:
+        return answers.JSON(documents.trusted_root(self._material()))
+
+    async def signing_config(self, _request: Request) -> Response:
+        material = self._material()
+        if not material.ca_services:
+            message = "the operator has not said under which URL clients reach this CA: trust.url in its configuration"
+            return answers.JSON(answers.status_body(Code.NOT_FOUND, message), 404)
+        return answers.JSON(documents.signing_config(material))
 
 
 def _issuer(issuer: TrustedIssuer) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Document:
 
     def moved(self, place: Place, value: Any) -> Document:
         """The same document with another value at `place`; errors about it still name its line."""
-        return replace(self, data=_with(self.data or {}, place, value))
+        return replace(self, data=_with(self.data, place, value))
 
     def _located(self, place: Place, message: str) -> str:
         for length in range(len(place), 0, -1):
@@ -98,10 +98,15 @@ class Settings(BaseModel):
         return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
-def _with(mapping: Mapping[str, Any], place: Place, value: Any) -> dict[str, Any]:
+def _with(container: Any, place: Place, value: Any) -> Any:
+    """A copy with another value at `place`; mappings on the way there are made."""
+    if not place:
+        return value
     key, *rest = place
-    inner = mapping.get(str(key))
-    return {**mapping, str(key): _with(inner if isinstance(inner, dict) else {}, tuple(rest), value) if rest else value}
+    if isinstance(key, int):
+        return [_with(item, tuple(rest), value) if index == key else item for index, item in enumerate(container)]
+    mapping = container if isinstance(container, dict) else {}
+    return {**mapping, key: _with(mapping.get(key), tuple(rest), value)}
 
 
 def file_bytes(path: Path) -> bytes:

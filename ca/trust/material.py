@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ca.trust.settings import RekorLog, TimestampAuthority, TrustSettings, Window
+    from ca.trust.settings import CertificateAuthority, CTLog, RekorLog, TimestampAuthority, TrustSettings, Window
 
 CA_API_VERSION = 1
 """Fulcio's as a service, which every client asks for; it stayed 1 when the paths became v2."""
@@ -53,6 +53,8 @@ class Operated:
     def __init__(self, settings: TrustSettings) -> None:
         """Raises ConfigurationError naming the file."""
         self._settings = settings
+        self._authorities = tuple(_authority(entry) for entry in settings.certificate_authorities)
+        self._ctlogs = tuple(_ctlog(entry) for entry in settings.ct_logs)
         self._tlogs = tuple(_tlog(rekor) for rekor in settings.rekor)
         self._timestamp_authorities = tuple(_timestamp_authority(entry) for entry in settings.timestamp_authorities)
 
@@ -66,8 +68,8 @@ class Operated:
         own_authorities = (own.timestamp_authority,) if own.timestamp_authority else ()
         return TrustMaterial(
             operator=settings.operator or (url and urlsplit(url).hostname) or "",
-            authorities=tuple(own.authorities),
-            ctlogs=tuple(own.ctlogs),
+            authorities=(*own.authorities, *self._authorities),
+            ctlogs=(*own.ctlogs, *self._ctlogs),
             tlogs=self._tlogs,
             timestamp_authorities=(*own_authorities, *self._timestamp_authorities),
             ca_services=(Service(url, CA_API_VERSION, _service_period(own.authorities)),) if url else (),
@@ -89,17 +91,31 @@ def _period(window: Window) -> Period:
     return Period(window.start, window.end)
 
 
+def _ctlog(entry: CTLog) -> TransparencyLog:
+    spki = _log_key(entry.public_key)
+    return TransparencyLog(entry.url, spki, ct_log_id(spki), _period(entry))
+
+
 def _tlog(entry: RekorLog) -> TransparencyLog:
-    try:
-        key = load_pem_public_key(file_bytes(entry.public_key))
-        spki = SPKI(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-        key_details(spki)
-    except (ValueError, UnsupportedAlgorithm) as problem:
-        raise ConfigurationError(f"{entry.public_key}: is no log's public key in PEM: {problem}") from problem
+    spki = _log_key(entry.public_key)
     # Version 1 names its key by the hash of the key alone, for whatever kind of key.
     origin = entry.origin or urlsplit(entry.url).netloc
     log_id = note_log_id(spki, origin) if entry.version > 1 else ct_log_id(spki)
     return TransparencyLog(entry.url, spki, log_id, _period(entry))
+
+
+def _log_key(path: Path) -> SPKI:
+    try:
+        key = load_pem_public_key(file_bytes(path))
+        spki = SPKI(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        key_details(spki)
+    except (ValueError, UnsupportedAlgorithm) as problem:
+        raise ConfigurationError(f"{path}: is no log's public key in PEM: {problem}") from problem
+    return spki
+
+
+def _authority(entry: CertificateAuthority) -> Authority:
+    return Authority(entry.url, _chain(entry.chain), _period(entry))
 
 
 def _timestamp_authority(entry: TimestampAuthority) -> Authority:

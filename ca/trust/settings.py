@@ -46,6 +46,22 @@ class Window(Settings):
         return self
 
 
+class CertificateAuthority(Window):
+    """Another CA whose certificates are to verify: one that was used before, such as a Fulcio."""
+
+    url: URL
+    chain: Path
+    """PEM: the issuing certificate first, the root last."""
+
+
+class CTLog(Window):
+    """Another CT log whose SCTs are to verify, such as one that was used before."""
+
+    url: URL
+    public_key: Path
+    """PEM."""
+
+
 class OIDCService(Window):
     """Where people log in."""
 
@@ -80,6 +96,8 @@ class TrustSettings(Settings):
     """The CA as clients reach it. Without it there is no signing configuration."""
     operator: str | None = Field(default=None, min_length=1, max_length=200)
     """Who runs the instance; by default the host of `url`."""
+    certificate_authorities: tuple[CertificateAuthority, ...] = ()
+    ct_logs: tuple[CTLog, ...] = ()
     oidc: tuple[OIDCService, ...] = ()
     rekor: tuple[RekorLog, ...] = ()
     timestamp_authorities: tuple[TimestampAuthority, ...] = ()

@@ -119,8 +119,10 @@ def fulcio_extension(certificate: x509.Certificate, number: int) -> bytes:
 
 
 @contextmanager
-def running_ca(directory: Path, ct: dict[str, Any] | None = None, http: dict[str, Any] | None = None) -> Iterator[CA]:
-    """A CA whose files are in `directory`; the log of `ct`, else none."""
+def running_ca(
+    directory: Path, ct: dict[str, Any] | None = None, http: dict[str, Any] | None = None, *, named: bool = True
+) -> Iterator[CA]:
+    """A CA whose files are in `directory`; the log of `ct`, else none. `named` if it says how clients reach it."""
     issuers_socket, ca_socket = listener(), listener()
     issuers = f"http://127.0.0.1:{issuers_socket.getsockname()[1]}"
     url = f"http://127.0.0.1:{ca_socket.getsockname()[1]}"
@@ -144,6 +146,7 @@ def running_ca(directory: Path, ct: dict[str, Any] | None = None, http: dict[str
             "ct": ct or {"log": "none"},
             "data": directory,
             "http": http or {},
+            "trust": {"url": url} if named else {},
         }
     )
     with (

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.store import Store
 from ca.ct.static_ct import parse_leaf_index
 from ca.ct.submission import AcceptedRoots
@@ -94,3 +95,19 @@ def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
 
 def ephemeral_root() -> x509.Certificate:
     return create_root("Dayfly tests", "root", clock()).certificate
+
+
+def test_the_trusted_root_names_every_log_whose_scts_were_given(tmp_path: Path) -> None:
+    LogDirectory(tmp_path).create(ORIGIN, clock())
+    first = load_keys(tmp_path).log_id
+    with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+        (log,) = ca.client.get("/api/v2/trustedRoot").json()["ctlogs"]
+        assert base64.b64decode(log["logId"]["keyId"]) == first
+        assert log["baseUrl"] == f"{ca.client.base_url}/ctlog"
+        assert base64.b64decode(log["logId"]["keyId"]) == scts(leaf(ca.ask()))[0].log_id
+    LogDirectory(tmp_path).create("ct.example.org/2027h1", clock())
+    with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+        new, old = ca.client.get("/api/v2/trustedRoot").json()["ctlogs"]
+        assert base64.b64decode(old["logId"]["keyId"]) == first
+        assert old["baseUrl"] == f"{ca.client.base_url}/ctlog/2026h2"
+        assert base64.b64decode(new["logId"]["keyId"]) == scts(leaf(ca.ask()))[0].log_id

@@ -58,6 +58,8 @@ def test_every_described_path_answers_and_every_other_is_not_found(ca: CA, descr
     [
         ("/api/v2/trustBundle", 200),
         ("/api/v2/configuration", 200),
+        ("/api/v2/trustedRoot", 200),
+        ("/api/v2/signingConfig", 200),
         ("/healthz", 200),
         ("/livez", 200),
         ("/readyz", 200),

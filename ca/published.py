@@ -1,0 +1,78 @@
+"""What an instance tells clients about itself, put together from its configuration and the CA keys in use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.keys import load_keys
+from ca.ct.remote import load_log_key
+from ca.ct.settings import EMBEDDED
+from ca.ct.verify import LogKey
+from ca.trust.material import Operated, OwnParts
+from ca.trust.model import SPKI, Authority, Period, TransparencyLog
+from ca.trust.settings import EARLIEST
+
+if TYPE_CHECKING:
+    from ca.config import ServerSettings
+    from ca.ct.embedded.directory import Shard
+    from ca.ct.settings import CTSettings
+    from ca.keys.model import CAKeys
+    from ca.trust.model import TrustMaterial
+
+LOG_PREFIX = "/ctlog"
+"""The path of the embedded log that takes certificates."""
+
+
+class Publisher:
+    """Makes trust material as it is now; a rotation of the CA or the log shows in the next."""
+
+    def __init__(self, settings: ServerSettings, keys: CAKeys) -> None:
+        """Raises ConfigurationError naming the file of whatever cannot be read."""
+        self._settings = settings
+        self._keys = keys
+        self._operated = Operated(settings.trust)
+        self._elsewhere = _logs_elsewhere(settings.ct)
+
+    def material(self) -> TrustMaterial:
+        """Raises ConfigurationError where a file of the log has gone."""
+        url = self._settings.trust.url or ""
+        authorities = [Authority(url, chain, Period(chain.not_before)) for chain in self._keys.chains()]
+        return self._operated.material(OwnParts(authorities, self._ctlogs(url)))
+
+    def _ctlogs(self, url: str) -> list[TransparencyLog]:
+        if self._settings.ct.log != EMBEDDED:
+            return self._elsewhere
+        logs = LogDirectory(self._settings.data, self._settings.ct.log_seen)
+        return [
+            _ctlog(
+                f"{url}{path}" if url else f"https://{shard.origin}",
+                LogKey.of(load_keys(shard.directory).log_key.public_key()),
+                Period(datetime.fromtimestamp(shard.created // 1000, UTC)),
+            )
+            for path, shard in log_paths(logs)
+        ]
+
+
+def log_paths(logs: LogDirectory) -> list[tuple[str, Shard]]:
+    """Where each log of the directory is served: the newest under LOG_PREFIX, then the older ones below it.
+
+    Raises ConfigurationError where there is no log.
+    """
+    newest = logs.current()
+    older = [shard for shard in logs.shards() if shard.origin != newest.origin]
+    return [(LOG_PREFIX, newest), *((f"{LOG_PREFIX}/{shard.name}", shard) for shard in older)]
+
+
+def _logs_elsewhere(settings: CTSettings) -> list[TransparencyLog]:
+    if settings.log_key is None:
+        return []
+    return [_ctlog(settings.log, load_log_key(settings.log_key), Period(EARLIEST))]
+
+
+def _ctlog(base_url: str, key: LogKey, period: Period) -> TransparencyLog:
+    spki = key.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return TransparencyLog(base_url, SPKI(spki), key.log_id, period)
