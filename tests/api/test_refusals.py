@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -38,6 +39,8 @@ from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.model import PublicKey
 from ca.proof.policy import KeyPolicy
 from ca.telemetry import Metrics
+from ca.trust.material import Operated, OwnParts
+from ca.trust.settings import TrustSettings
 from tests.api.server import CA, DEAD_ISSUER, key_request, p256, pem, proof
 from tests.api.test_signing import GITHUB
 from tests.dev.server import listener, serving
@@ -220,7 +223,8 @@ def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITH
     )
     settings = HTTPSettings()
     signing = Signing(authority, clock, Metrics(CollectorRegistry()), body_limit=settings.body_limit, ct="none")
-    app = application(signing, Trust(keys, registry), Health(keys, None, clock), settings)
+    trust = Trust(keys, registry, partial(Operated(TrustSettings()).material, OwnParts([], [])))
+    app = application(signing, trust, Health(keys, None, clock), settings)
     socket = listener()
     url = f"http://127.0.0.1:{socket.getsockname()[1]}"
 
