@@ -273,7 +273,7 @@ def test_verify_takes_all_logs_or_one(data: Path) -> None:
 
 
 DAMAGE = {
-    "entry": ("UPDATE entry SET tile_leaf = CAST(substr(tile_leaf, 1, 60) || x'00' || substr(tile_leaf, 62) AS BLOB) WHERE leaf_index = 300", "entry 300 "),
+    "entry": ("UPDATE entry SET tile_leaf = CAST(substr(tile_leaf, 1, 60) || x'ff' || substr(tile_leaf, 62) AS BLOB) WHERE leaf_index = 300", "entry 300 "),
     "cut entry": ("UPDATE entry SET tile_leaf = substr(tile_leaf, 1, 60) WHERE leaf_index = 299", "entry 299 "),
     "leaf hash": ("UPDATE entry SET leaf_hash = zeroblob(32) WHERE leaf_index = 17", "entry 17 "),
     "missing entry": ("DELETE FROM entry WHERE leaf_index = 3", "1 of the entries from 0 to 255"),
@@ -317,7 +317,7 @@ def test_verify_notices_every_flipped_byte_that_matters(copy: Path) -> None:
     database = copy / "ctlog.sqlite"
     good, content = database.read_bytes(), everything(database)
     noticed = 0
-    for at in [*range(0, 100, 7), *range(100, len(good), len(good) // 100)]:
+    for at in [*range(0, 100, 10), *range(100, len(good), len(good) // 40)]:
         database.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
         for leftover in copy.glob("ctlog.sqlite-*"):
             leftover.unlink()
@@ -325,15 +325,17 @@ def test_verify_notices_every_flipped_byte_that_matters(copy: Path) -> None:
         assert verified.exit_code in {0, 1}, at
         assert verified.exit_code == 1 or everything(database) == content, at
         noticed += verified.exit_code == 1
-    assert noticed > 50
+    assert noticed > 20
 
 
 def everything(database: Path) -> list[object]:
-    """Every row of every table. Of an entry what the tree holds: the precertificate's own signature is not part of it."""
+    """Every row of every table."""
     with closing(sqlite3.connect(database)) as sql:
-        rows = [row for table in ("log", "head", "tile", "issuer") for row in sql.execute(f"SELECT * FROM {table}")]
-        entries = sql.execute("SELECT tile_leaf, leaf_index, timestamp, leaf_hash, identity FROM entry").fetchall()
-    return [*rows, *((merkle_leaf(tile_leaf, index), index, *rest) for tile_leaf, index, *rest in entries)]
+        return [
+            row
+            for table in ("log", "head", "tile", "issuer", "entry")
+            for row in sql.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+        ]
 
 
 def test_verify_shows_how_far_it_is_on_a_terminal_alone(data: Path) -> None:

@@ -28,7 +28,8 @@ def verify(logs: LogDirectory, origin: str | None, out: Console) -> None:
     """Check the log of that name, or all of them. Raises ConfigurationError with the first damage."""
     shards = [named(logs, origin)] if origin else [named(logs, None), *logs.shards()[:-1]]
     for shard in sorted(shards, key=lambda shard: shard.created):
-        total = _walk(verifier.verify(shard.database, load_keys(shard.directory)), shard.origin)
+        steps = verifier.verify(shard.database, load_keys(shard.directory), logs.marker(shard.origin))
+        total = _walk(steps, shard.origin)
         out.print(f"{shard.origin}: good, {total} entries", markup=False)
 
 

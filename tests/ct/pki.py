@@ -92,7 +92,7 @@ def without_poison(tbs: bytes) -> bytes:
     extensions = _children(_content(_content(fields[-1])))
     kept = [extension for extension in extensions if not _content(extension).startswith(POISON)]
     assert len(kept) == len(extensions) - 1
-    return _der(b"\x30", b"".join(fields[:-1]) + _der(b"\xa3", _der(b"\x30", b"".join(kept))))
+    return element(b"\x30", b"".join(fields[:-1]) + element(b"\xa3", element(b"\x30", b"".join(kept))))
 
 
 def _ca_certificate(name, key, issuer_name, issuer_key) -> x509.Certificate:
@@ -119,7 +119,7 @@ def _length(size: int) -> bytes:
     return bytes([0x80 | len(octets)]) + octets
 
 
-def _der(tag: bytes, content: bytes) -> bytes:
+def element(tag: bytes, content: bytes) -> bytes:
     return tag + _length(len(content)) + content
 
 

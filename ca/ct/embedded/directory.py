@@ -97,7 +97,7 @@ class LogDirectory:
                     f"{self._data}: has a log {shard.origin} already, and logs are told apart by the last part of "
                     f"their origin, here {shard.name!r}; choose another origin, such as …/2027h1"
                 )
-        marker = self._marker(origin)
+        marker = self.marker(origin)
         if marker.read() is not None:
             raise ConfigurationError(
                 f"{marker.path}: the log {origin} was seen before; a log must not begin again under its old name: put "
@@ -121,7 +121,7 @@ class LogDirectory:
     ) -> EmbeddedLog:
         """Check the log and start its sequencer. Raises ConfigurationError saying why it must not go on."""
         keys = load_keys(shard.directory)
-        marker = self._marker(shard.origin)
+        marker = self.marker(shard.origin)
         lock = HostLock.hold(shard.database)
         try:
             sequencer = start(shard.database, keys, marker, clock)
@@ -130,7 +130,8 @@ class LogDirectory:
             raise
         return EmbeddedLog(sequencer, marker, lock, limits=limits, die=die)
 
-    def _marker(self, origin: str) -> Marker:
+    def marker(self, origin: str) -> Marker:
+        """Where the last checkpoint seen of the log with this name is kept."""
         return Marker.of(self._seen, origin)
 
 

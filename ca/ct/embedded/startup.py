@@ -72,7 +72,7 @@ def _checked(store: Store, keys: LogKeys, marker: Marker, clock: Callable[[], da
         _check_last_tile(store, head)
 
         # 5. Not older than the last checkpoint that was seen.
-        _check_marker(store, identity.origin, head, keys, marker)
+        check_seen(store, head, keys, marker, marker.read())
 
     # 6. The clock.
     now = milliseconds(clock())
@@ -124,8 +124,12 @@ def check_entry(row: EntryRow, index: int, expected: bytes) -> LogEntry:
     return entry
 
 
-def _check_marker(store: Store, origin: str, head: Head, keys: LogKeys, marker: Marker) -> None:
-    seen = _seen(origin, keys, marker)
+def check_seen(store: Store, head: Head, keys: LogKeys, marker: Marker, text: str | None) -> None:
+    """Return if the tree of `head` continues the one seen last, whose checkpoint `text` is what `marker` had.
+
+    Raises ConfigurationError.
+    """
+    seen = _seen(store.identity().origin, keys, marker, text)
     if seen.size > head.size:
         raise ConfigurationError(
             f"{store.path}: has {head.size} entries, and {seen.size} were seen before ({marker.path}): it is an old "
@@ -138,8 +142,7 @@ def _check_marker(store: Store, origin: str, head: Head, keys: LogKeys, marker: 
         )
 
 
-def _seen(origin: str, keys: LogKeys, marker: Marker) -> Checkpoint:
-    text = marker.read()
+def _seen(origin: str, keys: LogKeys, marker: Marker, text: str | None) -> Checkpoint:
     if text is None:
         raise ConfigurationError(
             f"{marker.path}: is missing; it holds the last checkpoint seen and shows whether the log is an old copy. "

@@ -1,8 +1,7 @@
-"""Logs in temporary directories, a clock to set, and submissions of plausible sizes."""
+"""Logs in temporary directories, a clock to set, and real submissions."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,11 @@ from ca.ct.embedded.marker import Marker
 from ca.ct.embedded.sequencer import Sequencer
 from ca.ct.embedded.startup import start
 from ca.ct.model import Submission
+from tests.ct.embedded import certificates
+from tests.ct.embedded.certificates import CHAIN, ISSUER_KEY_HASH
 
 ORIGIN = "log.example.com/2026h2"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-CHAIN = (b"issuing certificate" * 20, b"root certificate" * 20)
-ISSUER_KEY_HASH = hashlib.sha256(b"issuing key").digest()
 
 
 @dataclass
@@ -70,12 +69,11 @@ class World:
         return logs.open(logs.current(), self.clock, limits=limits, die=lambda: self.deaths.append("died"))
 
 
-def submission(number: int = 0, *, signature: bytes = b"one", chain: tuple[bytes, ...] = CHAIN) -> Submission:
-    """A precertificate; another `signature` is the same one signed again."""
-    tbs = hashlib.shake_128(f"tbs {number}".encode()).digest(200)
-    return Submission(True, tbs, ISSUER_KEY_HASH, tbs + signature, chain)
+def submission(number: int = 0, *, again: bool = False, chain: tuple[bytes, ...] = CHAIN) -> Submission:
+    """A precertificate; `again` it is the same one signed anew."""
+    der, clean_tbs = certificates.precertificate(number, again=again)
+    return Submission(True, clean_tbs, ISSUER_KEY_HASH, der, chain)
 
 
 def certificate(number: int = 0) -> Submission:
-    der = hashlib.shake_128(f"certificate {number}".encode()).digest(200)
-    return Submission(False, der, b"", b"", CHAIN)
+    return Submission(False, certificates.certificate(number), b"", b"", CHAIN)

@@ -104,7 +104,7 @@ def test_processes_that_share_a_log_and_are_killed_in_turn_keep_all_promises(wor
             wait_for_promises(world, 100)
     tree = check_all(world, None)
     assert len(tree.leaves) >= 1200
-    assert list(verify(world.database, load_keys(world.path)))[-1].done == len(tree.leaves)
+    assert list(verify(world.database, load_keys(world.path), world.marker))[-1].done == len(tree.leaves)
 
 
 # ---- disks --------------------------------------------------------------------------------------------------

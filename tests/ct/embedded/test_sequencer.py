@@ -81,13 +81,13 @@ def test_a_resubmission_gets_the_same_sct_to_the_byte(world: World) -> None:
     first = sequencer.sct(sequencer.sequence([submission(1)])[0])
     before = check_log(world.path)
     world.clock.move(100)
-    again = sequencer.sct(sequencer.sequence([submission(1, signature=b"another")])[0])
+    again = sequencer.sct(sequencer.sequence([submission(1, again=True)])[0])
     assert again.encode() == first.encode()
     assert check_log(world.path, before) == before
 
 
 def test_the_same_twice_in_a_batch_is_one_entry(world: World) -> None:
-    batch = [submission(1), submission(2), submission(1, signature=b"another"), submission(2)]
+    batch = [submission(1), submission(2), submission(1, again=True), submission(2)]
     assert [place.leaf_index for place in world.sequencer().sequence(batch)] == [0, 1, 0, 1]
     assert len(check_log(world.path).leaves) == 2
 
