@@ -90,7 +90,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         stack.push_async_callback(_cancel, _in_background(keys.run))
 
         registry = IssuerRegistry(load_identity_config(settings.identity_config))
-        tokens = TokenVerifier(registry)
+        tokens = TokenVerifier(registry, metrics)
         stack.push_async_callback(tokens.aclose)
 
         log, ctlog = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], stack)
@@ -106,6 +106,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         trust = Trust(keys, registry, Publisher(settings, keys).material)
         composed = Composed(signing, trust, Health(keys, log, clock), keys, log, ctlog, tokens, registry)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
+        stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
 
 
@@ -183,6 +184,14 @@ async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
         metrics.key_reload_failed.set(1 if composed.keys.last_reload_error else 0)
         for issuer, age in composed.tokens.jwks_ages(now).items():
             metrics.jwks_age_seconds.labels(issuer).set(age)
+        for issuer, broken in composed.tokens.broken_issuers(now).items():
+            metrics.oidc_breaker_open.labels(issuer).set(broken)
+        await asyncio.sleep(GAUGE_INTERVAL)
+
+
+async def _keep_keys_fresh(tokens: TokenVerifier) -> None:
+    while True:
+        tokens.keep_keys_fresh(clock())
         await asyncio.sleep(GAUGE_INTERVAL)
 
 

@@ -80,6 +80,26 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.oidc_fetches = Counter(
+            "dayfly_oidc_fetches",
+            "Attempts at an issuer's discovery document and keys, by the configured URL or pattern. outcome: ok, "
+            "failed, or forbidden, where a rule of ours kept it from an address or host.",
+            ("issuer", "outcome"),
+            registry=registry,
+        )
+        self.oidc_stale_keys_used = Counter(
+            "dayfly_oidc_stale_keys_used",
+            "Tokens checked with old keys while their issuer does not answer, by the configured URL or pattern.",
+            ("issuer",),
+            registry=registry,
+        )
+        self.oidc_breaker_open = Gauge(
+            "dayfly_oidc_breaker_open",
+            "1 while an issuer is not asked because it failed, or its key file is broken; of a pattern, how many.",
+            ("issuer",),
+            registry=registry,
+            multiprocess_mode="max",
+        )
         self.key_reload_failed = Gauge(
             "dayfly_ca_key_reload_failed",
             "1 while the CA key's files cannot be loaded and the last good pair is in use.",

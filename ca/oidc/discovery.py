@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from ca.oidc.fetch import FetchError
+from ca.oidc.fetch import FetchError, FetchForbiddenError
 from ca.oidc.jws import ALGORITHMS
 from ca.oidc.loopback import is_loopback
 from ca.oidc.quoting import quoted
 
 if TYPE_CHECKING:
     from ca.oidc.fetch import Fetcher
+    from ca.oidc.model import Reach
 
 _MAX_BYTES: Final = 64 << 10
 
@@ -26,7 +27,7 @@ class Discovered:
     """Seconds, as in Fetched."""
 
 
-async def discover(fetcher: Fetcher, issuer: str) -> Discovered:
+async def discover(fetcher: Fetcher, issuer: str, reach: Reach) -> Discovered:
     """Fetch and check the document of a trusted issuer. Raises FetchError."""
     fetched = await fetcher.get(issuer.removesuffix("/") + "/.well-known/openid-configuration", _MAX_BYTES)
     # §4.3: exactly the issuer that was asked for, or one issuer could speak for another.
@@ -34,22 +35,45 @@ async def discover(fetcher: Fetcher, issuer: str) -> Discovered:
         claimed = fetched.content.get("issuer")
         shown = quoted(claimed) if isinstance(claimed, str) else "none"
         raise FetchError(f"its issuer is {shown} instead of {quoted(issuer)}")
-    return Discovered(_jwks_uri(fetched.content, issuer), _algorithms(fetched.content), fetched.max_age)
+    return Discovered(_jwks_uri(fetched.content, issuer, reach), _algorithms(fetched.content), fetched.max_age)
 
 
-def _jwks_uri(document: dict[str, Any], issuer: str) -> str:
+def _jwks_uri(document: dict[str, Any], issuer: str, reach: Reach) -> str:
     uri = document.get("jwks_uri")
     if not isinstance(uri, str):
         raise FetchError("it has no jwks_uri")
+    parts = _https(uri, issuer)
+    if parts is None:
+        raise FetchForbiddenError(f"its jwks_uri {quoted(uri)} is not an https URL")
+    own = _is_own(parts, uri, issuer, to_the_port=reach.bearer_token_file is not None)
+    if reach.key_hosts is not None and not own and parts.hostname not in reach.key_hosts:
+        raise FetchForbiddenError(
+            f"its jwks_uri {quoted(uri)} is on another host, and this issuer's keys are taken from its own; "
+            "whoever runs this instance can add that one to jwks-hosts"
+        )
+    return uri
+
+
+def _https(uri: str, issuer: str) -> SplitResult | None:
+    """An https URL in its parts; http for loopback. None for whatever two parsers could read in two ways."""
+    if not uri.isascii() or not uri.isprintable() or set(uri) & set(' \\"<>^`{|}'):
+        return None
     try:
         parts = urlsplit(uri)
-        plain = parts.scheme == "http" and is_loopback(issuer) and is_loopback(uri)
-        usable = (parts.scheme == "https" or plain) and parts.hostname and "@" not in parts.netloc
+        # Reading the port is what checks it.
+        _ = parts.port
     except ValueError:
-        usable = False
-    if not usable:
-        raise FetchError(f"its jwks_uri {quoted(uri)} is not an https URL")
-    return uri
+        return None
+    plain = parts.scheme == "http" and is_loopback(issuer) and is_loopback(uri)
+    named = parts.hostname and "@" not in parts.netloc
+    return parts if (parts.scheme == "https" or plain) and named else None
+
+
+def _is_own(parts: SplitResult, uri: str, issuer: str, *, to_the_port: bool) -> bool:
+    """Whether a URL is at the issuer's own host."""
+    if to_the_port:
+        return parts[:2] == urlsplit(issuer)[:2]
+    return parts.hostname == urlsplit(issuer).hostname or (is_loopback(issuer) and is_loopback(uri))
 
 
 def _algorithms(document: dict[str, Any]) -> frozenset[str]:

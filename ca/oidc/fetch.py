@@ -8,24 +8,36 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpcore
 
+from ca.oidc.addresses import literal
+from ca.oidc.dialling import AddressRefused, CheckedBackend, Internet, refusal
 from ca.oidc.strict_json import StrictJSONError, decode_object
+
+if TYPE_CHECKING:
+    from ca.oidc.model import Reach
 
 _TIMEOUT: Final = 5.0
 """Seconds for one document, from the name's resolution to the last byte, redirects included."""
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "dayfly"}
+_HEADERS: Final = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "dayfly"))
+_IDLE: Final = 10.0
+"""Seconds that a connection is kept: from the discovery document to the keys."""
+_MAX_BEARER_TOKEN: Final = 64 << 10
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})")
 _NOT_CACHEABLE: Final = re.compile(r"(?:^|[\s,])no-(?:cache|store)(?:[\s,=]|$)")
 
 
 class FetchError(Exception):
     """Public: why a document could not be had."""
+
+
+class FetchForbiddenError(FetchError):
+    """A rule of ours forbids it: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,62 +48,131 @@ class Fetched:
 
 
 class Fetcher:
-    """GETs with one set of trusted roots. Takes neither proxies nor credentials from the environment."""
+    """GETs from issuers of one reach. Takes neither proxies nor credentials from the environment."""
 
-    def __init__(self, ca_certificate: str | None = None) -> None:
-        """`ca_certificate`: PEM, trusted beside the system's roots."""
-        tls = ssl.create_default_context()
-        if ca_certificate:
-            tls.load_verify_locations(cadata=ca_certificate)
-        self._client = httpx.AsyncClient(
-            verify=tls, trust_env=False, follow_redirects=False, timeout=_TIMEOUT, headers=_HEADERS
-        )
+    def __init__(self, reach: Reach, internet: Internet) -> None:
+        """Raises FetchError where the CA's file cannot be used."""
+        self._reach = reach
+        tls = _tls(reach)
+        self._pool: httpcore.AsyncConnectionPool
+        if reach.proxy:
+            self._pool = _through_proxy(reach.proxy, tls)
+        else:
+            backend = CheckedBackend(reach.scope, internet)
+            self._pool = httpcore.AsyncConnectionPool(
+                tls, max_connections=None, keepalive_expiry=_IDLE, network_backend=backend
+            )
 
     async def get(self, url: str, limit: int) -> Fetched:
         """The JSON object at `url`, of at most `limit` bytes. Raises FetchError."""
         try:
             async with asyncio.timeout(_TIMEOUT):
                 return await self._get(url, limit)
-        except (TimeoutError, httpx.TimeoutException) as error:
+        except AddressRefused as error:
+            raise FetchForbiddenError(str(error)) from error
+        except (TimeoutError, httpcore.TimeoutException) as error:
             raise FetchError(f"no answer within {_TIMEOUT:.0f} seconds") from error
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except _NETWORK_ERRORS as error:
             raise FetchError(_explain(error)) from error
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._pool.aclose()
 
     async def _get(self, url: str, limit: int) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
-            async with self._client.stream("GET", url) as response:
-                if response.status_code not in _REDIRECTS:
+            self._check_literal(url)
+            async with self._pool.stream("GET", url, headers=[*_HEADERS, *self._authorization()]) as response:
+                if response.status not in _REDIRECTS:
                     return await _read(response, limit)
-                url = _redirected(response)
+                url = _redirected(url, _header(response, b"location"))
         raise FetchError(f"more than {_MAX_REDIRECTS} redirects")
 
+    def _check_literal(self, url: str) -> None:
+        """Through a proxy, names are the proxy's to resolve; an address in the URL is still ours to refuse."""
+        address = literal(urlsplit(url).hostname or "")
+        if address and not self._reach.scope.permits(address):
+            raise AddressRefused(refusal(self._reach.scope))
 
-def _redirected(response: httpx.Response) -> str:
-    """Where a redirect leads, if that is the same host: another one has not been trusted by anybody."""
-    target = response.url.join(response.headers.get("location", ""))
-    origin, new_origin = (urlsplit(str(url))[:2] for url in (response.url, target))
-    if origin != new_origin:
-        raise FetchError("a redirect to another host, which is not followed")
-    return str(target)
+    def _authorization(self) -> Iterator[tuple[str, str]]:
+        if path := self._reach.bearer_token_file:
+            try:
+                # Read for every use, since Kubernetes replaces such tokens long before they expire.
+                with path.open("rb") as file:
+                    token = file.read(_MAX_BEARER_TOKEN).decode("ascii").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise FetchForbiddenError("the token in bearer-token-file, which it wants, cannot be read") from error
+            yield "Authorization", f"Bearer {token}"
 
 
-async def _read(response: httpx.Response, limit: int) -> Fetched:
-    if response.status_code != 200:
-        raise FetchError(f"status {response.status_code} instead of 200")
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+_NETWORK_ERRORS: Final = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,  # of a URL that is none, UnicodeError of a name that is no IDNA among them
+)
+
+
+def _tls(reach: Reach) -> ssl.SSLContext:
+    tls = ssl.create_default_context()
+    try:
+        if reach.ca_certificate:
+            tls.load_verify_locations(cadata=reach.ca_certificate)
+        if reach.ca_certificate_file:
+            tls.load_verify_locations(cafile=reach.ca_certificate_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise FetchForbiddenError("the certificates in ca-cert-file, which it needs, cannot be read") from error
+    return tls
+
+
+def _through_proxy(url: str, tls: ssl.SSLContext) -> httpcore.AsyncHTTPProxy:
+    parts = urlsplit(url)
+    login = (parts.username or "", parts.password or "") if parts.username is not None else None
+    proxy = httpcore.URL(
+        scheme=parts.scheme,
+        host=parts.hostname or "",
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        target="/",
+    )
+    return httpcore.AsyncHTTPProxy(
+        proxy,
+        proxy_auth=login,
+        ssl_context=tls,
+        proxy_ssl_context=ssl.create_default_context() if parts.scheme == "https" else None,
+        max_connections=None,
+        keepalive_expiry=_IDLE,
+    )
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads, if that is the same origin: another one has not been trusted by anybody."""
+    target = urljoin(url, location)
+    if urlsplit(target)[:2] != urlsplit(url)[:2]:
+        raise FetchForbiddenError("a redirect to another host, which is not followed")
+    return target
+
+
+async def _read(response: httpcore.Response, limit: int) -> Fetched:
+    if response.status != 200:
+        raise FetchError(f"status {response.status} instead of 200")
+    if _header(response, b"content-encoding", "identity").lower() != "identity":
         raise FetchError("a compressed answer, which was not asked for")
     content = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_stream():
         content += chunk
         if len(content) > limit:
             raise FetchError(f"an answer of more than {limit >> 10} KiB")
     try:
-        return Fetched(decode_object(bytes(content)), _max_age(response.headers.get("cache-control", "")))
+        return Fetched(decode_object(bytes(content)), _max_age(_header(response, b"cache-control")))
     except StrictJSONError as error:
         raise FetchError(f"an answer that is refused: {error}") from error
+
+
+def _header(response: httpcore.Response, name: bytes, default: str = "") -> str:
+    """All fields of a name, joined (RFC 9110 §5.3)."""
+    values = [value for field, value in response.headers if field.lower() == name]
+    return b", ".join(values).decode("latin-1") if values else default
 
 
 def _max_age(cache_control: str) -> int | None:
@@ -115,9 +196,11 @@ def _explain(error: Exception) -> str:
             case ssl.SSLError():
                 return "the TLS handshake failed"
     match error:
-        case httpx.ConnectError():
+        case httpcore.ConnectError():
             return "the connection failed"
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():  # of a name that is no IDNA
+        case httpcore.ProxyError():
+            return "the proxy refused to connect"
+        case httpcore.UnsupportedProtocol() | ValueError():
             return "not a URL that can be fetched"
     return "the connection broke or the answer is not HTTP"
 

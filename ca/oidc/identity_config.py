@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -24,12 +25,11 @@ from ca.identity.configure import (
     identity_type,
 )
 from ca.identity.model import Extension
+from ca.oidc.entry import StricterEntry, stricter_problems
+from ca.oidc.in_cluster import POD
 from ca.oidc.loopback import is_loopback
 from ca.oidc.model import TrustedIssuer
 from ca.oidc.registry import overlap, specificity
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _TEMPLATE_KEYS: Final[Mapping[str, Extension]] = {
     "issuer": Extension.ISSUER,
@@ -41,7 +41,7 @@ _TEMPLATE_KEYS: Final[Mapping[str, Extension]] = {
 }
 
 
-class _Issuer(Settings):
+class _Issuer(StricterEntry):
     """An entry of `oidc-issuers` or `meta-issuers`. Nothing reads description, contact and environment."""
 
     issuer_url: str = ""
@@ -90,20 +90,24 @@ class _IdentityConfig(Settings):
     ci_issuer_metadata: dict[str, _Metadata | None] = Field(default_factory=dict)
 
 
-def load_identity_config(path: Path) -> tuple[TrustedIssuer, ...]:
-    """The trusted issuers of a file, in its order. Raises ConfigurationError with a line for each problem."""
-    return read_identity_config(load(path, text_only=True))
+def load_identity_config(path: Path, pod: Path = POD) -> tuple[TrustedIssuer, ...]:
+    """The trusted issuers of a file, in its order; `pod` as in `in_cluster`. Files that it names are relative to it.
+
+    Raises ConfigurationError with a line for each problem.
+    """
+    return read_identity_config(load(path, text_only=True), pod)
 
 
-def read_identity_config(document: Document) -> tuple[TrustedIssuer, ...]:
+def read_identity_config(document: Document, pod: Path = POD) -> tuple[TrustedIssuer, ...]:
     """As `load_identity_config`, of a document parsed as text only."""
-    return _Reading(document).issuers()
+    return _Reading(document, pod).issuers()
 
 
 class _Reading:
     """One document on its way to trusted issuers; problems are gathered so that one run tells all of them."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, pod: Path) -> None:
+        self._pod = pod
         self._document = document.renamed(_yaml_key) if document.is_json else document
         self._config = validate(_IdentityConfig, self._document)
         self._problems: list[ConfigurationError] = []
@@ -137,7 +141,9 @@ class _Reading:
 
     def _issuer(self, url: str, entry: _Issuer, *, wildcard: bool) -> TrustedIssuer | None:
         place = ("meta-issuers" if wildcard else "oidc-issuers", url)
-        for key, problem in _problems(url, entry, wildcard=wildcard):
+        directory = Path(self._document.name).parent
+        problems = [*_problems(url, entry, wildcard=wildcard)]
+        for key, problem in problems or stricter_problems(url, entry, directory, wildcard=wildcard):
             self._report((*place, key) if key else place, problem)
         try:
             meaning = identity_type(_fields(url, entry, wildcard=wildcard), self._metadata.get(entry.ci_provider))
@@ -152,7 +158,10 @@ class _Reading:
             subject_domain=entry.subject_domain,
             spiffe_trust_domain=entry.spiffe_trust_domain,
             skip_email_verification=entry.skip_email_verification,
-            ca_certificate=entry.ca_cert or None,
+            rules=entry.rules(),
+            reach=entry.reach(
+                url, wildcard=wildcard, ca_cert=entry.ca_cert, kind=entry.type, directory=directory, pod=self._pod
+            ),
         )
 
     def _check_overlaps(self) -> None:

@@ -1,92 +1,29 @@
-"""The keys of issuers, fetched when first needed and kept."""
+"""The keys of issuers, fetched when first needed and kept fresh."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ca.errors import IssuerUnavailable
+from ca.oidc.dialling import SystemInternet
 from ca.oidc.discovery import discover
-from ca.oidc.fetch import Fetcher, FetchError
-from ca.oidc.jwks import KeySet, fetch_keys
-from ca.oidc.quoting import quoted
+from ca.oidc.fetch import Fetcher, FetchError, FetchForbiddenError
+from ca.oidc.files import Stamp, stamp
+from ca.oidc.jwks import fetch_keys
+from ca.oidc.jwks_file import JWKSFile
+from ca.oidc.known_issuer import IN_USE, IssuerKeys, KnownIssuer
+from ca.oidc.wildcard import MAX_ISSUERS, Concretes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
+    from pathlib import Path
 
-    from ca.oidc.model import TrustedIssuer
-
-# In seconds, all of them.
-FRESH: Final = range(60, 3600 + 1)
-"""How long keys may be used without asking again: what Cache-Control says, within these bounds."""
-_FRESH_BY_DEFAULT: Final = 300
-STALE: Final = 3600
-"""How much longer, while the issuer does not answer."""
-REFETCH_INTERVAL: Final = 10
-"""Between two fetches because of a key that is not known."""
-RETRY: Final = 5
-"""Between two attempts at an issuer that does not answer."""
-_RETRY_WHILE_STALE: Final = 60
-"""The same while old keys serve: each attempt can make a request wait for its timeout."""
-_CLOCK_SLACK: Final = 60
-"""By how much requests may see the clock earlier than one before them, before it counts as set back."""
-
-_MAX_WILDCARD_ISSUERS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class IssuerKeys:
-    """What is needed to verify an issuer's tokens."""
-
-    algorithms: frozenset[str]
-    keys: KeySet
-
-
-class _Span:
-    """A stretch of time that begins now; until it is started, no time is in it."""
-
-    __slots__ = ("_end", "_start")
-
-    def __init__(self) -> None:
-        self._start = self._end = 0.0
-
-    def start(self, now: float, seconds: float) -> None:
-        self._start, self._end = now, now + seconds
-
-    def __contains__(self, now: float) -> bool:
-        return self._start - _CLOCK_SLACK <= now < self._end
-
-    def extended(self, now: float, seconds: float) -> bool:
-        """Whether `now` would be in it if it were longer."""
-        return self._start - _CLOCK_SLACK <= now < self._end + seconds
-
-    def left(self, now: float) -> int:
-        return max(1, round(self._end - now))
-
-
-class _Issuer:
-    """What is known of one issuer."""
-
-    def __init__(self, url: str, trusted: TrustedIssuer) -> None:
-        self.url = url
-        self.trusted = trusted
-        self.keys: IssuerKeys | None = None
-        self.fetched_at = 0.0
-        self.fresh = _Span()
-        self.failure = ""
-        self.failed = _Span()
-        self.refetched = _Span()
-        self.fetch: asyncio.Task[None] | None = None
-
-    def usable(self, now: float) -> IssuerKeys | None:
-        return self.keys if self.fresh.extended(now, STALE) else None
-
-    def stale(self, now: float) -> bool:
-        return self.usable(now) is not None and now not in self.fresh
+    from ca.oidc.dialling import Internet
+    from ca.oidc.model import Reach, TrustedIssuer
+    from ca.telemetry import Metrics
 
 
 class IssuerKeyCache:
@@ -96,92 +33,148 @@ class IssuerKeyCache:
     cannot vouch for tokens, nor take a lost key back.
     """
 
-    def __init__(self) -> None:
-        self._fixed: dict[str, _Issuer] = {}
-        self._wildcard: OrderedDict[str, _Issuer] = OrderedDict()
-        self._fetchers: dict[str | None, Fetcher] = {}
+    def __init__(
+        self, metrics: Metrics, internet: Internet | None = None, *, most_of_a_wildcard: int = MAX_ISSUERS
+    ) -> None:
+        """`internet`: the system's, by default."""
+        self._metrics = metrics
+        self._internet = internet or SystemInternet()
+        self._most_of_a_wildcard = most_of_a_wildcard
+        self._fixed: dict[str, KnownIssuer] = {}
+        self._wildcard: dict[str, Concretes] = {}
+        self._files: dict[tuple[str, Path], JWKSFile] = {}
+        self._fetchers: dict[Reach, tuple[Stamp, Fetcher]] = {}
         self._logger = structlog.get_logger("oidc")
 
     async def get(self, issuer: str, trusted: TrustedIssuer, now: datetime) -> IssuerKeys:
         """The keys of an issuer that the registry trusts. Raises IssuerUnavailable."""
+        if trusted.reach.jwks_file:
+            return self._file(issuer, trusted.reach.jwks_file)
         known, moment = self._known(issuer, trusted), now.timestamp()
-        if known.keys and moment in known.fresh:
+        known.used_at = moment
+        if known.keys and known.fresh(moment):
+            self._refresh_if_ageing(known, moment)
             return known.keys
-        if moment not in known.failed:
-            await self._fetch(known, moment)
+        # Whoever comes while an issuer is known to be down is served what there is, and does not wait for it.
+        wait = not (known.failure and known.usable(moment))
+        if not known.broken(moment):
+            fetch = self._start(known, moment)
+            if wait:
+                await asyncio.shield(fetch)
         if keys := known.usable(moment):
+            if not known.fresh(moment):
+                self._metrics.oidc_stale_keys_used.labels(trusted.url).inc()
             return keys
-        raise _unavailable(known, moment)
+        raise known.unavailable(moment)
 
     async def get_newer(self, issuer: str, trusted: TrustedIssuer, now: datetime) -> IssuerKeys:
         """The keys fetched again, for a token that none of them verifies; or the same, if that was done just now.
 
         Raises IssuerUnavailable where nobody can tell whether there is such a key.
         """
+        if trusted.reach.jwks_file:
+            return self._file(issuer, trusted.reach.jwks_file)
         known, moment = self._known(issuer, trusted), now.timestamp()
-        if moment not in known.refetched and moment not in known.failed:
-            known.refetched.start(moment, REFETCH_INTERVAL)
-            await self._fetch(known, moment)
+        if known.may_refetch(moment):
+            await asyncio.shield(self._start(known, moment))
         elif known.fetch:
             await asyncio.shield(known.fetch)
         if known.failure or not known.keys:
-            raise _unavailable(known, moment)
+            raise known.unavailable(moment)
         return known.keys
+
+    def keep_fresh(self, now: datetime) -> None:
+        """Begin to fetch what is in use and soon too old. To be called every few seconds."""
+        moment = now.timestamp()
+        for known in self._all():
+            if moment - known.used_at < IN_USE:
+                self._refresh_if_ageing(known, moment)
 
     def ages(self, now: datetime) -> dict[str, float]:
         """Seconds since keys were fetched, by the configured URL or pattern; of a pattern, the oldest."""
         ages: dict[str, float] = {}
-        for known in (*self._fixed.values(), *self._wildcard.values()):
+        for known in self._all():
             if known.keys:
                 url, age = known.trusted.url, now.timestamp() - known.fetched_at
                 ages[url] = max(age, ages.get(url, 0.0))
         return ages
 
+    def broken(self, now: datetime) -> dict[str, int]:
+        """How many issuers are not asked now because they failed, by the configured URL or pattern."""
+        counts: dict[str, int] = {}
+        for known in self._all():
+            url = known.trusted.url
+            counts[url] = counts.get(url, 0) + known.broken(now.timestamp())
+        for (url, _), file in self._files.items():
+            counts[url] = int(file.broken)
+        return counts
+
     async def aclose(self) -> None:
-        fetches = [known.fetch for known in (*self._fixed.values(), *self._wildcard.values()) if known.fetch]
+        fetches = [known.fetch for known in self._all() if known.fetch]
         for fetch in fetches:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
-        for fetcher in self._fetchers.values():
+        for _, fetcher in self._fetchers.values():
             await fetcher.aclose()
 
-    def _known(self, issuer: str, trusted: TrustedIssuer) -> _Issuer:
-        if not trusted.wildcard:
-            return self._fixed.get(issuer) or self._fixed.setdefault(issuer, _Issuer(issuer, trusted))
-        # Whoever holds a token decides which issuers a pattern becomes, so their number is bounded.
-        known = self._wildcard.get(issuer)
-        if known is None:
-            if len(self._wildcard) >= _MAX_WILDCARD_ISSUERS:
-                self._forget_one()
-            known = self._wildcard[issuer] = _Issuer(issuer, trusted)
-        self._wildcard.move_to_end(issuer)
+    def _all(self) -> Iterator[KnownIssuer]:
+        yield from tuple(self._fixed.values())
+        for concretes in tuple(self._wildcard.values()):
+            yield from concretes
+
+    def _file(self, issuer: str, path: Path) -> IssuerKeys:
+        file = self._files.get((issuer, path)) or self._files.setdefault((issuer, path), JWKSFile(issuer, path))
+        return file.keys()
+
+    def _known(self, issuer: str, trusted: TrustedIssuer) -> KnownIssuer:
+        """What is known of it, reached as it is now: what came another way does not count."""
+        if trusted.wildcard:
+            return self._concretes(trusted).find(issuer)
+        known = self._fixed.get(issuer)
+        if known is None or known.trusted.reach != trusted.reach:
+            known = self._fixed[issuer] = KnownIssuer(issuer, trusted)
         return known
 
-    def _forget_one(self) -> None:
-        """The least recently used without keys, if any: invented issuers do not displace real ones."""
-        without_keys = (url for url, known in self._wildcard.items() if not known.keys)
-        del self._wildcard[next(without_keys, next(iter(self._wildcard)))]
+    def _concretes(self, trusted: TrustedIssuer) -> Concretes:
+        concretes = self._wildcard.get(trusted.url)
+        if concretes is None or concretes.trusted.reach != trusted.reach:
+            concretes = self._wildcard[trusted.url] = Concretes(trusted, self._most_of_a_wildcard)
+        return concretes
 
-    async def _fetch(self, known: _Issuer, moment: float) -> None:
+    def _refresh_if_ageing(self, known: KnownIssuer, moment: float) -> None:
+        if known.fetch is None and known.ageing(moment) and not known.broken(moment):
+            self._start(known, moment)
+
+    def _start(self, known: KnownIssuer, moment: float) -> asyncio.Task[None]:
+        """The one fetch under way. A client that goes away does not take the answer away from others: shield it."""
         if known.fetch is None:
+            if known.trusted.wildcard and not known.keys:
+                self._concretes(known.trusted).admit(known, moment)
             known.fetch = asyncio.create_task(self._refresh(known, moment))
-        # A client that goes away does not take the answer away from those that wait for the same fetch.
-        await asyncio.shield(known.fetch)
+        return known.fetch
 
-    async def _refresh(self, known: _Issuer, moment: float) -> None:
+    async def _refresh(self, known: KnownIssuer, moment: float) -> None:
+        outcome = "failed"
         try:
             await self._load(known, moment)
+            outcome = "ok"
         except FetchError as error:
-            known.failure = str(error)
-            known.failed.start(moment, _RETRY_WHILE_STALE if known.stale(moment) else RETRY)
+            outcome = "forbidden" if isinstance(error.__cause__, FetchForbiddenError) else "failed"
+            known.fail(moment, str(error))
             self._logger.warning("issuer unavailable", issuer=known.url, why=known.failure)
+        except Exception:
+            # Whatever it is, the breaker opens: an issuer that we stumble over is not asked again by every request.
+            known.fail(moment, "an error here, which the log has")
+            self._logger.exception("fetching an issuer's keys failed", issuer=known.url)
         finally:
             known.fetch = None
+            self._metrics.oidc_fetches.labels(known.trusted.url, outcome).inc()
 
-    async def _load(self, known: _Issuer, moment: float) -> None:
-        fetcher = self._fetcher(known.trusted.ca_certificate)
+    async def _load(self, known: KnownIssuer, moment: float) -> None:
+        reach = known.trusted.reach
         try:
-            discovered = await discover(fetcher, known.url)
+            fetcher = await self._fetcher(reach)
+            discovered = await discover(fetcher, known.url, reach)
         except FetchError as error:
             raise FetchError(f"its discovery document: {error}") from error
         try:
@@ -189,18 +182,16 @@ class IssuerKeyCache:
         except FetchError as error:
             raise FetchError(f"its key set: {error}") from error
         ages = [age for age in (discovered.max_age, max_age) if age is not None]
-        known.keys = IssuerKeys(discovered.algorithms, keys)
-        known.failure = ""
-        known.fetched_at = moment
-        known.fresh.start(moment, min(max(FRESH[0], min(ages, default=_FRESH_BY_DEFAULT)), FRESH[-1]))
+        known.succeed(moment, IssuerKeys(discovered.algorithms, keys), min(ages, default=None))
 
-    def _fetcher(self, ca_certificate: str | None) -> Fetcher:
+    async def _fetcher(self, reach: Reach) -> Fetcher:
         # A set of roots takes milliseconds to load, so issuers that trust the same share it, and idle connections.
-        if ca_certificate not in self._fetchers:
-            self._fetchers[ca_certificate] = Fetcher(ca_certificate)
-        return self._fetchers[ca_certificate]
-
-
-def _unavailable(known: _Issuer, moment: float) -> IssuerUnavailable:
-    detail = f"issuer {quoted(known.url)} does not answer as it should: {known.failure}"
-    return IssuerUnavailable(detail, retry_after=known.failed.left(moment), issuer=known.url)
+        found = stamp(reach.ca_certificate_file) if reach.ca_certificate_file else ()
+        known = self._fetchers.get(reach)
+        if known is None or known[0] != found:
+            known_new = found, Fetcher(reach, self._internet)
+            self._fetchers[reach] = known_new
+            if known:
+                await known[1].aclose()
+            return known_new[1]
+        return known[1]

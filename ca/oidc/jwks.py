@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from joserfc.errors import JoseError, SecurityWarning
@@ -15,6 +15,7 @@ from ca.errors import KeyWeak
 from ca.oidc.fetch import FetchError
 from ca.oidc.jws import ALGORITHMS
 from ca.oidc.quoting import quoted
+from ca.oidc.strict_json import StrictJSONError, decode_object
 from ca.proof.model import PublicKey
 from ca.proof.weak import strong_kind
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 512 << 10
 MAX_KEYS: Final = 100
+MAX_TRIED: Final = 10
+"""Keys that one token may be tried with: more would make a token without `kid` dear to refuse."""
 _KEY_TYPES: Final[Mapping[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _MODELS: Final = {name: JWSRegistry.algorithms[name] for name in ALGORITHMS}
 
@@ -69,10 +72,24 @@ class KeySet:
 async def fetch_keys(fetcher: Fetcher, issuer: str, jwks_uri: str) -> tuple[KeySet, int | None]:
     """The issuer's keys, and the seconds that Cache-Control allows, as in Fetched. Raises FetchError."""
     fetched = await fetcher.get(jwks_uri, MAX_BYTES)
-    entries = fetched.content.get("keys")
+    return _read_set(issuer, fetched.content), fetched.max_age
+
+
+def parse_keys(issuer: str, content: bytes) -> KeySet:
+    """The keys of a file. Raises FetchError."""
+    if len(content) > MAX_BYTES:
+        raise FetchError(f"it is larger than {MAX_BYTES >> 10} KiB")
+    try:
+        return _read_set(issuer, decode_object(content))
+    except StrictJSONError as error:
+        raise FetchError(f"it is refused: {error}") from error
+
+
+def _read_set(issuer: str, document: dict[str, Any]) -> KeySet:
+    entries = document.get("keys")
     if not isinstance(entries, list):
         raise FetchError("it is not a JWK Set (RFC 7517 §5)")
-    return import_keys(issuer, entries), fetched.max_age
+    return import_keys(issuer, entries)
 
 
 def import_keys(issuer: str, entries: Sequence[object]) -> KeySet:

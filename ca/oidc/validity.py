@@ -1,7 +1,8 @@
 """Whether a token is for us and for now: the claims that go-oidc checks for Fulcio, and `iat`.
 
 Issuer: the registry and the discovery document's check have compared `iss` already. Deliberately unchecked, as
-clients' tokens differ in them: azp, nonce, jti, at_hash, and `sub` beyond its type.
+clients' tokens differ in them: nonce, jti, at_hash, and `sub` beyond its type; azp, the age and further audiences
+are checked where the operator asks for it (TokenRules).
 """
 
 from __future__ import annotations
@@ -14,27 +15,48 @@ from ca.oidc.quoting import quoted
 
 if TYPE_CHECKING:
     from ca.identity.model import Claims
+    from ca.oidc.model import TokenRules
 
 LEEWAY: Final = timedelta(minutes=5)
 """For `nbf` and `iat`, as in go-oidc; there is none for `exp`."""
 _YEAR_2100: Final = 4_102_444_800
 
 
-def check_audience(claims: Claims, audience: str) -> None:
+def check_audience(claims: Claims, audience: str, rules: TokenRules) -> None:
     """Raises ClaimMissing, ClaimInvalid or AudienceMismatch."""
     match claims.get("aud"):
         case None:
             raise ClaimMissing(f"it has no aud claim; {_advice(audience)}", claim="aud")
         case str(single):
-            if single != audience:
+            if single != audience and single not in rules.audiences:
                 raise AudienceMismatch(f'audience {quoted(single)} is not "{audience}"; {_advice(audience)}')
         case list(several) if all(isinstance(item, str) for item in several):
-            if audience not in several:
+            if audience not in several and rules.audiences.isdisjoint(several):
                 raise AudienceMismatch(
                     f'audience {quoted(", ".join(several))} does not have "{audience}"; {_advice(audience)}'
                 )
+            if rules.sole_audience and len(several) > 1:
+                raise AudienceMismatch(
+                    f"it has {len(several)} audiences, and of this issuer only tokens with one are accepted; "
+                    f"{_advice(audience)} alone"
+                )
         case _:
             raise ClaimInvalid("its aud claim is neither a string nor a list of strings", claim="aud")
+
+
+def check_authorized_party(claims: Claims, rules: TokenRules) -> None:
+    """OpenID Connect Core 1.0 §3.1.3.7 steps 4 and 5. Raises ClaimMissing or ClaimInvalid."""
+    if rules.authorized_parties is None:
+        return
+    match claims.get("azp"):
+        case None:
+            raise ClaimMissing(
+                "it has no azp claim, the client that it was issued to, which has to be known", claim="azp"
+            )
+        case str(party) if party in rules.authorized_parties:
+            return
+        case _:
+            raise ClaimInvalid("its azp claim is no client whose tokens are accepted here", claim="azp")
 
 
 def check_times(claims: Claims, now: datetime) -> None:
@@ -50,6 +72,20 @@ def check_times(claims: Claims, now: datetime) -> None:
     issued_at = _time(claims, "iat")
     if issued_at and issued_at > now + LEEWAY:
         raise TokenNotYetValid(f"it was issued in the future, at {_shown(issued_at)} (iat), and it is {_shown(now)}")
+
+
+def check_age(claims: Claims, max_age: timedelta | None, now: datetime) -> None:
+    """Raises ClaimMissing, ClaimInvalid or TokenExpired."""
+    if max_age is None:
+        return
+    issued_at = _time(claims, "iat")
+    if issued_at is None:
+        raise ClaimMissing("it has no iat claim, and so no age, which this issuer's tokens need here", claim="iat")
+    if now - issued_at > max_age:
+        raise TokenExpired(
+            f"it was issued at {_shown(issued_at)} (iat), and it is {_shown(now)}; this issuer's tokens are accepted "
+            f"for {max_age.total_seconds():.0f} seconds; get a new one"
+        )
 
 
 def check_subject(claims: Claims) -> None:

@@ -213,7 +213,7 @@ def expect(answer: httpx.Response, status: int, code: int, begins: str, reason: 
 def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS) -> Iterator[CA]:
     """A CA for the same tokens with other keys or another allow-list."""
     registry = IssuerRegistry(load_identity_config(ca.directory / "identity.yaml"))
-    tokens = TokenVerifier(registry)
+    tokens = TokenVerifier(registry, Metrics(CollectorRegistry()))
     authority = CertificateAuthority(
         tokens=tokens,
         key_policy=KeyPolicy.parse(algorithms),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from ca.documents import parse
 from ca.errors import ConfigurationError
 from ca.identity.model import Extension
+from ca.oidc.addresses import Scope
 from ca.oidc.identity_config import load_identity_config, read_identity_config
+from ca.oidc.model import Reach, TokenRules
 from ca.oidc.registry import IssuerRegistry
 from tests.oidc.pki import self_signed
+from tests.oidc.provider import make_key
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_INSTANCE = ROOT / "tests" / "vectors" / "fulcio-public-instance.yaml"
@@ -305,9 +309,177 @@ def test_a_ca_certificate_is_kept_as_pem(tmp_path):
     pem = self_signed(tmp_path)[0].read_text()
     text = FIXED + "    ca-cert: |\n" + "".join(f"      {line}\n" for line in pem.splitlines())
     (issuer,) = read(text)
-    assert issuer.ca_certificate == pem
+    assert issuer.reach.ca_certificate == pem
 
 
 def test_a_missing_file_trusts_nobody(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         load_identity_config(tmp_path / "config.yaml")
+
+
+# ---- keys that Fulcio does not have ------------------------------------------------------------------------------
+
+
+def test_left_out_keys_ask_nothing_more_than_fulcio_does():
+    (issuer,) = read(FIXED)
+    assert issuer.rules == TokenRules()
+    assert issuer.reach == Reach()
+    assert issuer.reach.key_hosts is None
+
+
+def test_every_key_beside_fulcios_is_read(tmp_path):
+    text = FIXED + (
+        "    algorithms: [RS256, ES256]\n"
+        "    audiences: [other]\n"
+        "    sole-audience: true\n"
+        "    azp: [client]\n"
+        "    max-token-age: 600\n"
+        "    network: private\n"
+        "    jwks-hosts: [keys.example]\n"
+        "    ca-cert-file: ca.pem\n"
+        "    bearer-token-file: /run/token\n"
+        "    proxy: http://user:pass@proxy.example:3128\n"
+        "    stale-if-error: 0\n"
+    )
+    (issuer,) = read(text, str(tmp_path / "identity.yaml"))
+    assert issuer.rules == TokenRules(
+        frozenset({"RS256", "ES256"}), frozenset({"other"}), True, frozenset({"client"}), timedelta(minutes=10)
+    )
+    assert issuer.reach == Reach(
+        scope=Scope.PRIVATE,
+        key_hosts=frozenset({"keys.example"}),
+        ca_certificate_file=tmp_path / "ca.pem",
+        bearer_token_file=Path("/run/token"),
+        proxy="http://user:pass@proxy.example:3128",
+        stale_if_error=0,
+    )
+    assert "pass" not in repr(issuer)
+
+
+def test_keys_beside_fulcios_have_json_names_too():
+    entry = {
+        "IssuerURL": "https://i.example",
+        "ClientID": "s",
+        "Type": "email",
+        "MaxTokenAge": 60,
+        "SoleAudience": True,
+    }
+    (issuer,) = read(json.dumps({"OIDCIssuers": {"https://i.example": entry}}), "config.json")
+    assert issuer.rules.max_age == timedelta(minutes=1)
+    assert issuer.rules.sole_audience
+
+
+REFUSED_KEYS = {
+    "algorithms: [HS256]": "algorithms: HS256 is none of RS256",
+    "algorithms: [none]": "algorithms: none is none of",
+    "algorithms: RS256": "algorithms: expected a list",
+    "algoritms: [RS256]": "algoritms: unknown key; did you mean algorithms?",
+    "max-token-age: 0": "max-token-age: expected at least 1",
+    "max-token-age: an hour": "max-token-age: expected a whole number",
+    "max-tokenage: 5": "did you mean max-token-age?",
+    "network: internal": "network: expected",
+    "stale-if-error: 86401": "stale-if-error: expected at most 86400",
+    "stale-if-error: -1": "stale-if-error: expected at least 0",
+    "sole-audience: 5": "sole-audience: ",
+    "proxy: proxy.example:3128": "proxy: expected http://HOST:PORT",
+    "proxy: socks5://proxy.example": "proxy: expected http://HOST:PORT",
+    "proxy: http://proxy.example/path": "proxy: expected http://HOST:PORT",
+    "jwks-hosts: [https://keys.example]": "jwks-hosts: expected hosts alone",
+    "jwks-hosts: ['*.example']": "jwks-hosts: expected hosts alone",
+    "jwks-hosts: [Keys.example]": "jwks-hosts: expected hosts alone",
+    "jwks-file: missing.json": "missing.json: cannot be read",
+}
+
+
+@pytest.mark.parametrize(("line", "problem"), REFUSED_KEYS.items())
+def test_keys_that_could_not_work_are_refused_in_their_line(line, problem):
+    assert [found for found in problems(f"{FIXED}    {line}\n") if found.startswith("identity.yaml:6: ")] != []
+    assert problem in problems(f"{FIXED}    {line}\n")[0]
+
+
+def test_a_proxys_password_is_in_no_problem():
+    assert "hunter2" not in str(problems(f"{FIXED}    proxy: ftp://u:hunter2@proxy.example\n"))
+
+
+@pytest.mark.parametrize("key", ["jwks-file", "bearer-token-file"])
+def test_what_is_for_one_issuer_is_refused_for_a_wildcard(tmp_path, key):
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [make_key("ES256").as_dict(private=False)]}))
+    assert "is for one issuer" in problems(meta("https://*.example", **{key: str(tmp_path / "keys.json")}))[0]
+
+
+@pytest.mark.parametrize("content", ['{"keys": []}', "{}", "no", '{"keys": [{"kty": "oct", "k": "AAAA"}]}'])
+def test_a_jwks_file_without_a_usable_key_is_refused(tmp_path, content):
+    (tmp_path / "keys.json").write_text(content)
+    assert "jwks-file: " in problems(fixed(jwks_file=str(tmp_path / "keys.json")))[0]
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "169.254.169.254", "[fd00::1]", "[::ffff:127.0.0.1]", "192.168.1.1"])
+def test_an_address_that_is_not_of_the_internet_needs_to_be_called_private(host):
+    url = f"https://{host}"
+    text = f'oidc-issuers:\n  "{url}":\n    issuer-url: "{url}"\n    client-id: s\n    type: email\n'
+    assert "network: private" in problems(text)[0]
+    if host in {"10.0.0.1", "[fd00::1]", "192.168.1.1"}:
+        assert read(f"{text}    network: private\n")
+    else:
+        assert problems(f"{text}    network: private\n")
+
+
+def test_wildcards_private_issuers_and_those_with_a_token_have_their_keys_on_their_own_host():
+    assert read(meta("https://*.example"))[0].reach.key_hosts == frozenset()
+    assert read(fixed(network="private"))[0].reach.key_hosts == frozenset()
+    assert read(fixed(bearer_token_file="/run/token"))[0].reach.key_hosts == frozenset()
+    assert read(meta("https://*.example", jwks_hosts="[keys.example]"))[0].reach.key_hosts == {"keys.example"}
+
+
+# ---- in a pod ----------------------------------------------------------------------------------------------------
+
+
+def pod(directory: Path, *files: str) -> Path:
+    for file in files:
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
+        (directory / file).write_text("x")
+    return directory
+
+
+SERVICE_ACCOUNT = "secrets/kubernetes.io/serviceaccount"
+IN_CLUSTER = fixed("https://kubernetes.default.svc", type="kubernetes")
+
+
+def in_pod(text: str, directory: Path) -> Reach:
+    (issuer,) = read_identity_config(parse(text, "identity.yaml", text_only=True), directory)
+    return issuer.reach
+
+
+def test_the_clusters_own_issuer_is_reached_as_pods_reach_it(tmp_path):
+    root = pod(tmp_path, f"{SERVICE_ACCOUNT}/ca.crt", f"{SERVICE_ACCOUNT}/token")
+    assert in_pod(IN_CLUSTER, root) == Reach(
+        scope=Scope.PRIVATE,
+        key_hosts=frozenset(),
+        ca_certificate_file=root / SERVICE_ACCOUNT / "ca.crt",
+        bearer_token_file=root / SERVICE_ACCOUNT / "token",
+    )
+    pod(root, "fulcio/ca.crt")
+    assert in_pod(IN_CLUSTER, root).ca_certificate_file == root / "fulcio" / "ca.crt"
+    longer = IN_CLUSTER.replace("default.svc", "default.svc.cluster.local")
+    assert in_pod(longer, root).bearer_token_file
+
+
+def test_what_an_operator_says_of_the_clusters_issuer_stays(tmp_path):
+    root = pod(tmp_path, f"{SERVICE_ACCOUNT}/ca.crt", f"{SERVICE_ACCOUNT}/token")
+    reach = in_pod(f"{IN_CLUSTER}    ca-cert-file: /own.pem\n    bearer-token-file: /own\n", root)
+    assert (reach.ca_certificate_file, reach.bearer_token_file) == (Path("/own.pem"), Path("/own"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        fixed("https://kubernetes.default.svc.evil.example".replace("svc.", "svc-"), type="kubernetes"),
+        fixed("https://issuer.example", type="kubernetes"),
+        fixed("https://kubernetes.default.svc", type="email"),
+        meta("https://kubernetes.*.svc"),
+    ],
+)
+def test_nobody_else_gets_the_pods_token(tmp_path, text):
+    root = pod(tmp_path, f"{SERVICE_ACCOUNT}/ca.crt", f"{SERVICE_ACCOUNT}/token", "fulcio/ca.crt")
+    reach = in_pod(text, root)
+    assert (reach.ca_certificate_file, reach.bearer_token_file, reach.scope) == (None, None, Scope.PUBLIC)

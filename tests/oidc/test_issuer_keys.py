@@ -12,12 +12,11 @@ import pytest
 import structlog
 
 from ca.errors import IssuerUnavailable
-from ca.oidc import issuer_keys
 from ca.oidc.issuer_keys import IssuerKeyCache
 from tests.oidc import provider as misbehaving
 from tests.oidc.pki import self_signed
 from tests.oidc.provider import NOW, Provider, make_key
-from tests.oidc.trusting import trusted
+from tests.oidc.trusting import metrics, trusted
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +26,8 @@ def later(**delta: float) -> datetime:
 
 
 @asynccontextmanager
-async def cache():
-    keys = IssuerKeyCache()
+async def cache(**bounds):
+    keys = IssuerKeyCache(metrics(), **bounds)
     try:
         yield keys
     finally:
@@ -99,17 +98,17 @@ async def test_a_clock_that_is_set_back_makes_keys_old(provider):
         assert provider.fetches["jwks"] == 2
 
 
-async def test_newer_keys_are_fetched_at_most_every_ten_seconds(provider):
+async def test_newer_keys_are_fetched_at_most_once_a_minute(provider):
     async with cache() as keys:
         entry = trusted(provider.issuer)
         await keys.get(provider.issuer, entry, NOW)
         provider.rotate("next")
         assert (await keys.get_newer(provider.issuer, entry, NOW)).keys.named("next")
         provider.rotate("after")
-        for seconds in (0, 1, 9.9):
+        for seconds in (0, 1, 59.9):
             assert not (await keys.get_newer(provider.issuer, entry, later(seconds=seconds))).keys.named("after")
         assert provider.fetches["jwks"] == 2
-        newer = await asyncio.gather(*(keys.get_newer(provider.issuer, entry, later(seconds=10)) for _ in range(20)))
+        newer = await asyncio.gather(*(keys.get_newer(provider.issuer, entry, later(seconds=60)) for _ in range(20)))
         assert all(each.keys.named("after") for each in newer)
         assert provider.fetches["jwks"] == 3
 
@@ -150,16 +149,25 @@ async def test_nobody_can_tell_whether_there_is_a_newer_key_while_the_issuer_is_
         assert await keys.get(provider.issuer, entry, later(seconds=1)) is fetched
 
 
-async def test_a_dead_issuer_costs_one_attempt_every_few_seconds(provider):
+async def test_a_dead_issuer_is_asked_less_and_less_often_and_trusted_again_at_once(provider):
     provider.misbehave("discovery", misbehaving.status(500))
     async with cache() as keys:
-        for seconds in (0, 1, 4.9):
-            assert (await failure(keys, provider.issuer, later(seconds=seconds))).retry_after <= issuer_keys.RETRY
-        assert provider.fetches["discovery"] == 1
-        await failure(keys, provider.issuer, later(seconds=5))
-        assert provider.fetches["discovery"] == 2
+        asked = 0
+        for pause in (5, 10, 20, 40, 60, 60, 60):
+            begun = NOW + timedelta(seconds=asked)
+            for seconds in (0, pause / 2, pause - 0.1):
+                error = await failure(keys, provider.issuer, begun + timedelta(seconds=seconds))
+                assert 1 <= error.retry_after <= pause
+            assert keys.broken(begun) == {provider.issuer: 1}
+            asked += pause
+        assert provider.fetches["discovery"] == 7
         provider.misbehave("discovery", None)
-        assert await keys.get(provider.issuer, trusted(provider.issuer), later(seconds=11))
+        assert await keys.get(provider.issuer, trusted(provider.issuer), later(seconds=asked))
+        assert keys.broken(later(seconds=asked)) == {provider.issuer: 0}
+        provider.misbehave("discovery", misbehaving.status(500))
+        with pytest.raises(IssuerUnavailable) as unavailable:
+            await keys.get_newer(provider.issuer, trusted(provider.issuer), later(seconds=asked))
+        assert unavailable.value.retry_after == 5, "counted from the start again"
 
 
 MISBEHAVIOURS = {
@@ -288,9 +296,9 @@ async def test_a_private_ca_has_to_be_named(tmp_path):
             error = await failure(keys, provider.issuer)
             assert "certificate is not trusted" in error.detail
             assert "ca-cert" in error.detail
-            entry = trusted(provider.issuer, ca_certificate=tls[0].read_text())
+            entry = trusted(provider.issuer, ca_cert=tls[0].read_text())
             other = self_signed(tmp_path)
-            wrong = trusted(provider.issuer, ca_certificate=other[0].read_text())
+            wrong = trusted(provider.issuer, ca_cert=other[0].read_text())
         async with cache() as keys:
             assert (await keys.get(provider.issuer, entry, NOW)).keys.named("key-1")
         async with cache() as keys:
@@ -302,7 +310,7 @@ async def test_a_certificate_for_another_host_is_refused(tmp_path):
     tls = self_signed(tmp_path, host="other.example")
     with Provider(algorithm="ES256", tls=tls) as provider:
         async with cache() as keys:
-            entry = trusted(provider.issuer, ca_certificate=tls[0].read_text())
+            entry = trusted(provider.issuer, ca_cert=tls[0].read_text())
             with pytest.raises(IssuerUnavailable, match="not trusted"):
                 await keys.get(provider.issuer, entry, NOW)
 
@@ -395,22 +403,20 @@ async def test_ages_are_told_by_entry_and_of_a_pattern_the_oldest():
             assert keys.ages(later(seconds=10)) == {entry.url: 10.0, fixed.url: 2.0}
 
 
-async def test_invented_issuers_of_a_wildcard_do_not_displace_real_ones(provider, monkeypatch):
-    monkeypatch.setattr(issuer_keys, "_MAX_WILDCARD_ISSUERS", 3)
+async def test_invented_issuers_of_a_wildcard_do_not_displace_real_ones(provider):
     entry = trusted("http://localhost:*", wildcard=True)
-    provider.misbehave("discovery", None)
-    async with cache() as keys:
+    async with cache(most_of_a_wildcard=3) as keys:
         real = await keys.get(provider.issuer, entry, NOW)
-        for port in range(1, 9):
+        for minute in range(8):
             with pytest.raises(IssuerUnavailable):
-                await keys.get(f"http://localhost:{port}", entry, NOW)
-        assert await keys.get(provider.issuer, entry, NOW) is real
-        assert len(keys._wildcard) == 3
+                await keys.get(f"http://localhost:{minute + 1}", entry, later(seconds=61 * minute))
+        assert await keys.get(provider.issuer, entry, later(seconds=1)) is real
+        assert len(keys._wildcard[entry.url]) == 3
 
 
 async def test_closing_ends_a_fetch(provider):
     provider.misbehave("discovery", misbehaving.slow)
-    keys = IssuerKeyCache()
+    keys = IssuerKeyCache(metrics())
     waiting = asyncio.create_task(keys.get(provider.issuer, trusted(provider.issuer), NOW))
     await asyncio.sleep(0.05)
     await keys.aclose()

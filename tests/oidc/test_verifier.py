@@ -181,9 +181,9 @@ async def test_a_bad_signature_by_a_known_key_fetches_nothing_more(provider):
     await tokens.aclose()
 
 
-async def test_unknown_keys_fetch_once_in_ten_seconds(provider):
+async def test_unknown_keys_fetch_once_a_minute(provider):
     tokens = verifier(provider.issuer)
-    for second in range(25):
+    for second in range(0, 150, 6):
         forged = sign(make_key("ES256"), provider.claims(), {"alg": "ES256", "kid": f"kid-{second}"})
         with pytest.raises(TokenKeyUnknown, match=f'publishes no key "kid-{second}"'):
             await tokens.verify(forged, NOW + timedelta(seconds=second))
