@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ca.cli.endings import REFUSED, errors
 from ca.cli.log import log_app
+from ca.cli.trust import trust_app
 
 app = typer.Typer(
     name="dayfly",
@@ -23,6 +24,7 @@ config_app = typer.Typer(help="Work on configuration files.", no_args_is_help=Tr
 app.add_typer(ca_app, name="ca")
 app.add_typer(config_app, name="config")
 app.add_typer(log_app, name="log")
+app.add_typer(trust_app, name="trust")
 
 
 def _print_version(asked: bool) -> None:

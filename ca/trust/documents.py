@@ -67,14 +67,18 @@ def client_trust_config(material: TrustMaterial) -> dict[str, Any]:
     }
 
 
-def _authority(authority: Authority) -> dict[str, Any]:
-    # What clients show to people: the root's name, which outlives its intermediates.
+def subject(authority: Authority) -> dict[str, str]:
+    """What is shown to people: the root's name, which outlives its intermediates."""
     root = authority.chain.certificates[-1].subject
     return {
-        "subject": {
-            "organization": _attribute(root, NameOID.ORGANIZATION_NAME),
-            "commonName": _attribute(root, NameOID.COMMON_NAME),
-        },
+        "organization": _attribute(root, NameOID.ORGANIZATION_NAME),
+        "commonName": _attribute(root, NameOID.COMMON_NAME),
+    }
+
+
+def _authority(authority: Authority) -> dict[str, Any]:
+    return {
+        "subject": subject(authority),
         "uri": authority.uri,
         "certChain": {"certificates": [{"rawBytes": _base64(der)} for der in authority.chain.ders]},
         "validFor": _period(authority.period),
