@@ -15,6 +15,7 @@ from typing import ClassVar
 class Code(IntEnum):
     """The gRPC status codes in use (https://grpc.io/docs/guides/status-codes/)."""
 
+    CANCELLED = 1
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
@@ -163,6 +164,14 @@ class AlgorithmUnknown(CallerError):
 class ProofFailed(CallerError):
     reason = "PROOF_FAILED"
     summary = "The signature supplied in the request could not be verified"
+
+
+class ClientLeft(CallerError):
+    """The client closed the connection before its certificate was signed. Nobody reads this; records and metrics do."""
+
+    reason = "CLIENT_LEFT"
+    code = Code.CANCELLED
+    summary = "the client has left"
 
 
 # ---- the caller later ---------------------------------------------------------------------------------------

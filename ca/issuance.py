@@ -10,10 +10,11 @@ from ca.certificate import lint
 from ca.certificate.profile import assemble, new_serial
 from ca.ct.model import Precertificate
 from ca.ct.rfc6962 import sct_list
-from ca.errors import KeyUnparsable, TokenMissing
+from ca.errors import ClientLeft, KeyUnparsable, TokenMissing
 from ca.proof import prove
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from ca.certificate.chain import Chain
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ca.oidc.verifier import TokenVerifier
     from ca.proof.model import KeyMaterial
     from ca.proof.policy import KeyPolicy
+
+LONG_WAIT = 0.05
+"""Seconds of waiting for a log from which on clients may have left; asking costs too much for every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,16 @@ class CertificateAuthority:
         self._keys = keys
         self._log = log
 
-    async def issue(self, request: SigningRequest, now: datetime, progress: Progress) -> Issued:
+    async def issue(
+        self,
+        request: SigningRequest,
+        now: datetime,
+        progress: Progress,
+        client_left: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Issued:
         """One certificate for `request`, or an error of `ca.errors` and no certificate.
 
+        `client_left` says whether anybody waits for the answer; it is asked where a log took its time.
         The steps carry the numbers of the issuance cycle in docs/architecture.md.
         """
         # 3. The token: who vouches for whom.
@@ -124,10 +135,14 @@ class CertificateAuthority:
 
             # 10. Log it. The SCT comes back verified; without one there is no final signature.
             progress.sct = await self._log.add_pre_chain(
-                Precertificate(precertificate, draft.clean_tbs, chain.issuer_key_hash, chain.ders), now
+                Precertificate(precertificate, draft.clean_tbs, chain.issuer_key_hash, chain.ders, draft.not_after), now
             )
             scts = sct_list([progress.sct])
             progress.done("log")
+
+            # Who has left gets no final signature: the serial is spent on the precertificate alone.
+            if client_left and progress.seconds["log"] > LONG_WAIT and await client_left():
+                raise ClientLeft("before the log answered")
 
         # 11. The same TBS with the SCT list in the poison's place.
         tbs = draft.certificate_tbs(scts)

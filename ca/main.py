@@ -23,6 +23,8 @@ from ca.certificate.profile import Profile
 from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.reader import Reader
+from ca.ct.fallbacks import LogWithFallbacks
+from ca.ct.guarded import GuardedLog, Term
 from ca.ct.remote import RemoteLog, load_log_key
 from ca.ct.settings import EMBEDDED, SWITCHED_OFF
 from ca.ct.submission import AcceptedRoots
@@ -40,7 +42,7 @@ from ca.telemetry import Metrics, configure_logging
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
     from ca.ct.embedded.engine import EmbeddedLog
     from ca.ct.model import Log, Submission
     from ca.ct.rfc6962 import SCT
-    from ca.ct.settings import CTSettings
+    from ca.ct.settings import CTSettings, LogElsewhere
+    from ca.ct.verify import LogKey
     from ca.keys.model import CAKeys
     from ca.telemetry import LogSettings
 
@@ -93,39 +96,67 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         tokens = TokenVerifier(registry, metrics)
         stack.push_async_callback(tokens.aclose)
 
-        log, ctlog = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], stack)
+        opened = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], metrics, stack)
 
         authority = CertificateAuthority(
             tokens=tokens,
             key_policy=key_policy(settings),
             profile=Profile(settings.lifetime),
             keys=keys,
-            log=log,
+            log=opened.log,
         )
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
         trust = Trust(keys, registry, Publisher(settings, keys).material)
-        composed = Composed(signing, trust, Health(keys, log, clock), keys, log, ctlog, tokens, registry)
+        health = Health(keys, opened.parts, clock)
+        composed = Composed(signing, trust, health, keys, opened.log, opened.endpoints, tokens, registry)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
 
 
-def open_log(
-    settings: CTSettings, data: Path, root: x509.Certificate, stack: AsyncExitStack
-) -> tuple[Log | None, CTLogEndpoints | None]:
-    """The log that the settings name, and its endpoints if it is in this process; `stack` lets go of both.
+@dataclass(frozen=True, slots=True)
+class OpenedLog:
+    """Where certificates go before they go out."""
 
-    No log only where the settings switch Certificate Transparency off in so many words.
-    """
+    log: Log | None
+    """None only where the settings switch Certificate Transparency off in so many words."""
+    parts: Mapping[str, Log]
+    """By name, for readiness: the log itself, or the several it is made of."""
+    endpoints: CTLogEndpoints | None = None
+    """Of the log that is in this process."""
+
+
+def open_log(
+    settings: CTSettings, data: Path, root: x509.Certificate, metrics: Metrics, stack: AsyncExitStack
+) -> OpenedLog:
+    """The log that the settings name; `stack` lets go of it. Raises ConfigurationError."""
     if settings.log == SWITCHED_OFF:
-        return None, None
+        return OpenedLog(None, {})
     if settings.log == EMBEDDED:
-        return open_embedded(LogDirectory(data, settings.log_seen), AcceptedRoots([root]), stack)
-    assert settings.log_key is not None  # CTSettings requires it for a log elsewhere
-    tls_ca = file_bytes(settings.log_tls_ca).decode(errors="replace") if settings.log_tls_ca else None
-    log = RemoteLog(settings.log, load_log_key(settings.log_key), tls_ca=tls_ca)
+        embedded, endpoints = open_embedded(LogDirectory(data, settings.log_seen), AcceptedRoots([root]), stack)
+        return OpenedLog(embedded, {EMBEDDED: embedded}, endpoints)
+    keys = log_keys(settings.elsewhere)
+    logs = [_elsewhere(log, key, metrics) for log, key in zip(settings.elsewhere, keys, strict=True)]
+    log = logs[0] if len(logs) == 1 else LogWithFallbacks(logs, settings.fallback_after)
     stack.push_async_callback(log.aclose)
-    return log, None
+    return OpenedLog(log, {part.name: part for part in logs})
+
+
+def log_keys(logs: Sequence[LogElsewhere]) -> list[LogKey]:
+    """Raises ConfigurationError for two logs with one key: they would be one log, and a failover no failover."""
+    keys: list[LogKey] = []
+    for log in logs:
+        key = load_log_key(log.log_key)
+        if any(key.log_id == other.log_id for other in keys):
+            raise ConfigurationError(f"{log.log_key}: is the key of another log of `ct` already; every log has its own")
+        keys.append(key)
+    return keys
+
+
+def _elsewhere(log: LogElsewhere, key: LogKey, metrics: Metrics) -> GuardedLog:
+    tls_ca = file_bytes(log.log_tls_ca).decode(errors="replace") if log.log_tls_ca else None
+    term = Term(log.log_not_after_start, log.log_not_after_limit)
+    return GuardedLog(log.log, RemoteLog(log.log, key, tls_ca=tls_ca), metrics, term)
 
 
 def open_embedded(

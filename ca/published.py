@@ -68,9 +68,7 @@ def log_paths(logs: LogDirectory) -> list[tuple[str, Shard]]:
 
 
 def _logs_elsewhere(settings: CTSettings) -> list[TransparencyLog]:
-    if settings.log_key is None:
-        return []
-    return [_ctlog(settings.log, load_log_key(settings.log_key), Period(EARLIEST))]
+    return [_ctlog(log.log, load_log_key(log.log_key), Period(EARLIEST)) for log in settings.elsewhere]
 
 
 def _ctlog(base_url: str, key: LogKey, period: Period) -> TransparencyLog:

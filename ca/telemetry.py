@@ -42,8 +42,8 @@ class Metrics:
         self.registry = registry
         self.signing_requests = Counter(
             "dayfly_signing_requests",
-            "Requests for a certificate. outcome: issued, refused (the client's fault) or failed (ours); reason: "
-            "empty or a reason code; issuer: the configured URL or pattern, empty where none was matched.",
+            "Requests for a certificate. outcome: issued, refused (the client's fault), failed (ours) or disconnected; "
+            "reason: empty or a reason code; issuer: the configured URL or pattern, empty where none was matched.",
             ("outcome", "reason", "issuer"),
             registry=registry,
         )
@@ -66,6 +66,27 @@ class Metrics:
             "dayfly_misissuances",
             "Certificates that the lint held back. Anything but 0 is an alarm.",
             registry=registry,
+        )
+        self.ct_submission_seconds = Histogram(
+            "dayfly_ct_submission_seconds",
+            "Time that a log elsewhere took. log: the configured URL; outcome: promised, unavailable, refused or "
+            "invalid (an SCT that does not verify).",
+            ("log", "outcome"),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.ct_skipped = Counter(
+            "dayfly_ct_skipped",
+            "Precertificates that a log elsewhere was not offered: it is left alone, or they end outside its term.",
+            ("log",),
+            registry=registry,
+        )
+        self.ct_breaker_open = Gauge(
+            "dayfly_ct_breaker_open",
+            "1 while a log elsewhere is left alone because it failed too often.",
+            ("log",),
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self.chain_expiry_seconds = Gauge(
             "dayfly_chain_expiry_seconds",

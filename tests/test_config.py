@@ -17,6 +17,7 @@ ca:
 ct:
   log: none
 """
+ELSEWHERE = "  log: https://a\n  log-key: a.pem\n"
 
 
 @pytest.fixture
@@ -69,6 +70,14 @@ def test_a_member_of_a_list_that_is_wrong_is_named_by_its_line(file: Path, membe
     assert refusal(file).startswith(f"{file}:9: trust.rekor[0]")
 
 
+def test_fallbacks_have_the_settings_of_a_log_and_paths_relative_to_the_file(file: Path) -> None:
+    fallbacks = "  fallbacks:\n    - {log: https://b/, log-key: b.pem}\n    - {log: https://c, log-key: /etc/c.pem}\n"
+    file.write_text(MINIMAL.replace("  log: none\n", ELSEWHERE + fallbacks))
+    elsewhere = load_settings(file, {}, {}).ct.elsewhere
+    assert [log.log for log in elsewhere] == ["https://a", "https://b", "https://c"]
+    assert [log.log_key for log in elsewhere] == [file.parent / "a.pem", file.parent / "b.pem", Path("/etc/c.pem")]
+
+
 def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:
     environment = {"DAYFLY_LISTEN": "127.0.0.1:2", "DAYFLY_WORKERS": "3", "DAYFLY_CA_KEY_PASSWORD": "secret"}
     settings = load_settings(file, {"listen": "127.0.0.1:1"}, environment)
@@ -101,6 +110,29 @@ def test_lists_in_the_environment_are_written_with_commas(file: Path) -> None:
         ("  log: none", "  log: http", "ct.log: write embedded, the log's https:// URL"),
         ("  log: none", "  log: https://log.example", "log-key is missing"),
         ("  log: none", "  log-key: ctlog.pub.pem", "log-key and log-tls-ca belong to a log elsewhere"),
+        (
+            "  log: none",
+            "  log: none\n  fallbacks: [{log: 'https://b', log-key: b.pem}]",
+            "fallbacks belong to a log elsewhere",
+        ),
+        ("  log: none", "  fallbacks: [{log: 'https://b', log-key: b.pem}]", "fallbacks belong to a log elsewhere"),
+        (
+            "  log: none",
+            "  log-not-after-limit: 2027-01-01T00:00:00Z",
+            "log-not-after-start and -limit belong to a log",
+        ),
+        ("  log: none", f"{ELSEWHERE}  fallbacks: [{{log: 'https://a/', log-key: b.pem}}]", "a log is named twice"),
+        ("  log: none", f"{ELSEWHERE}  fallbacks: [{{log: embedded, log-key: b.pem}}]", "write the log's https:// URL"),
+        ("  log: none", f"{ELSEWHERE}  fallbacks: [{{log: 'https://b'}}]", "log-key: is missing"),
+        ("  log: none", f"{ELSEWHERE}  fallbacks: [{{log: 'https://b', key: b.pem}}]", "unknown key"),
+        ("  log: none", f"{ELSEWHERE}  fallbacks: https://b", "only the configuration file can hold"),
+        ("  log: none", f"{ELSEWHERE}  fallback-after: 0", "at least 0.05"),
+        ("  log: none", f"{ELSEWHERE}  log-not-after-limit: 2027-01-01T00:00:00", "log-not-after-limit"),
+        (
+            "  log: none",
+            f"{ELSEWHERE}  log-not-after-start: 2027-01-01T00:00:00Z\n  log-not-after-limit: 2027-01-01T00:00:00Z",
+            "the log would take nothing",
+        ),
         ("  cert: chain.pem", "", "ca.cert: is missing"),
         ("  key: key.pem", "  key: key.pem\n  key: other.pem", "the key key appears twice"),
         ("ca:", "certificate-lifetime: 601\nca:", "at most 600"),
@@ -131,6 +163,7 @@ def test_a_mistake_in_the_file_is_named_with_its_line(file: Path, line: str, rep
         ({"listen": "nowhere"}, {}, "--listen: write HOST:PORT"),
         ({}, {"DAYFLY_WORKERS": "zero"}, "DAYFLY_WORKERS: "),
         ({"ct-log": "ftp://x"}, {}, "--ct-log: "),
+        ({}, {"DAYFLY_CT_FALLBACKS": "https://b"}, "DAYFLY_CT_FALLBACKS: is a list of logs"),
         ({"workers": 0}, {}, "--workers: "),
     ],
 )

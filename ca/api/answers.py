@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STATUS = {
+    Code.CANCELLED: 499,
     Code.INVALID_ARGUMENT: 400,
     Code.PERMISSION_DENIED: 403,
     Code.NOT_FOUND: 404,

@@ -12,7 +12,7 @@ from ca.api import answers
 from ca.errors import DayflyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
@@ -24,13 +24,14 @@ LOG_CHECK_INTERVAL = timedelta(seconds=5)
 
 
 class Health:
-    """Readiness: the CA key is usable, its chain valid now, and the log answers."""
+    """Readiness: the CA key is usable, its chain valid now, and a log answers."""
 
-    def __init__(self, keys: CAKeys, log: Log | None, clock: Callable[[], datetime]) -> None:
+    def __init__(self, keys: CAKeys, logs: Mapping[str, Log], clock: Callable[[], datetime]) -> None:
+        """`logs` by name, in the order of preference; none where CT is switched off."""
         self._keys = keys
-        self._log = log
+        self._logs = logs
         self._clock = clock
-        self._log_state = "not asked yet"
+        self._log_states: dict[str, str] = {}
         self._log_asked: datetime | None = None
         self._asking = asyncio.Lock()
 
@@ -42,9 +43,11 @@ class Health:
 
     async def readyz(self, _request: Request) -> Response:
         now = self._clock()
-        checks = {"caKey": self._key_state(now), "log": await self._log_answers(now)}
+        logs = await self._log_answers(now)
+        checks = {"caKey": self._key_state(now), "log": _summary(logs)}
         ready = checks["caKey"] == "ok" and checks["log"] in {"ok", "switched off"}
-        return answers.JSON({"ready": ready, "checks": checks}, 200 if ready else 503)
+        several = {"logs": logs} if len(logs) > 1 else {}
+        return answers.JSON({"ready": ready, "checks": checks, **several}, 200 if ready else 503)
 
     def _key_state(self, now: datetime) -> str:
         try:
@@ -53,16 +56,25 @@ class Health:
             return problem.public_message
         return "ok"
 
-    async def _log_answers(self, now: datetime) -> str:
-        if self._log is None:
-            return "switched off"
+    async def _log_answers(self, now: datetime) -> Mapping[str, str]:
         async with self._asking:
             if self._log_asked is None or abs(now - self._log_asked) >= LOG_CHECK_INTERVAL:
-                try:
-                    await self._log.check(now)
-                except DayflyError as problem:
-                    self._log_state = problem.public_message
-                else:
-                    self._log_state = "ok"
+                states = await asyncio.gather(*(_state(log, now) for log in self._logs.values()))
+                self._log_states = dict(zip(self._logs, states, strict=True))
                 self._log_asked = now
-        return self._log_state
+        return self._log_states
+
+
+async def _state(log: Log, now: datetime) -> str:
+    try:
+        await log.check(now)
+    except DayflyError as problem:
+        return problem.public_message
+    return "ok"
+
+
+def _summary(logs: Mapping[str, str]) -> str:
+    """One log that takes entries is enough; where there is none, what is wrong with the first."""
+    if not logs:
+        return "switched off"
+    return "ok" if "ok" in logs.values() else next(iter(logs.values()))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ca.api import answers, wire
 from ca.api.edge import read_body
 from ca.certificate.chain import certificate_pem
-from ca.errors import CallerError, DayflyError, InternalError, Misissuance
+from ca.errors import CallerError, ClientLeft, DayflyError, InternalError, Misissuance
 from ca.issuance import Issued, Progress, SigningRequest
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Signing:
             body = parse(unverified_body)
             # Fulcio's precedence: the body's token, else the header's.
             token = body.unverified_token or unverified_bearer(request.headers.get("authorization", ""))
-            issued = await self._authority.issue(SigningRequest(token, body.key_material), now, progress)
+            asked = SigningRequest(token, body.key_material)
+            issued = await self._authority.issue(asked, now, progress, request.is_disconnected)
             answer = render(issued)
             request.state.record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
         except DayflyError as refusal:
@@ -115,6 +116,8 @@ class Signing:
 def _outcome(problem: DayflyError | None) -> tuple[str, str]:
     if problem is None:
         return "issued", ""
+    if isinstance(problem, ClientLeft):
+        return "disconnected", problem.reason
     return ("refused" if isinstance(problem, CallerError) else "failed"), problem.reason
 
 

@@ -123,6 +123,10 @@ class Draft:
     extensions: tuple[Extension, ...]
 
     @property
+    def not_after(self) -> datetime:
+        return self.validity.not_after.as_datetime()
+
+    @property
     def clean_tbs(self) -> bytes:
         """DER TBSCertificate with neither poison nor SCT list: what logs hash and sign."""
         return self._tbs()

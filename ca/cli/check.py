@@ -35,6 +35,8 @@ def check(config: Path, out: Console) -> None:
                     name = certificate.subject.rfc4514_string()
                     table.add_row("chain", f"{name}, until {end:%Y-%m-%d} ({(end - now).days} days)")
             table.add_row("CT log", settings.ct.log if composed.log else "none: certificates will carry no SCT")
+            for fallback in settings.ct.fallbacks:
+                table.add_row("fallback log", f"{fallback.log}, after {settings.ct.fallback_after:g} s")
             table.add_row("lifetime", f"{settings.certificate_lifetime} s")
             table.add_row("client keys", ", ".join(settings.client_signing_algorithms))
             for issuer in composed.registry.issuers:

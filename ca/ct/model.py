@@ -31,6 +31,8 @@ class Precertificate:
     """SHA-256 of the issuing certificate's DER SubjectPublicKeyInfo, 32 bytes."""
     chain: tuple[bytes, ...]
     """DER, the issuing certificate first, the root last and always there."""
+    not_after: datetime
+    """The end of its validity, by which logs divide certificates among their shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,6 @@ class Log(Protocol):
 
     Whatever the log does, a call ends: with a verified SCT or with one of the errors named here.
     """
-
-    @property
-    def log_id(self) -> bytes:
-        """SHA-256 of the log's DER SubjectPublicKeyInfo, 32 bytes."""
 
     async def add_pre_chain(self, precertificate: Precertificate, now: datetime) -> SCT:
         """The log's promise for `precertificate`, verified: log id, signature, timestamp against `now`.

@@ -364,7 +364,7 @@ def clean(precertificate: bytes) -> bytes:
 def test_a_precertificate_gets_a_promise_that_is_kept_at_once(empty: Served, ca: CA) -> None:
     precertificate = issue(ca).precertificate
     sct = sct_of(empty.add("add-pre-chain", precertificate, *ca.chain.ders))
-    ours = Precertificate(precertificate, clean(precertificate), ca.chain.issuer_key_hash, ca.chain.ders)
+    ours = Precertificate(precertificate, clean(precertificate), ca.chain.issuer_key_hash, ca.chain.ders, clock())
     verify_sct(sct, ours, LogKey.of(empty.log_key), clock())
 
     entry = empty.get("ct/v1/get-entries", start=0, end=0).json()["entries"][0]

@@ -57,8 +57,6 @@ def test_with_a_dead_log_nothing_is_ready_and_nothing_is_issued(tmp_path: Path, 
 class CountedLog:
     """A log that nothing is submitted to, and that says how often it was asked for its health."""
 
-    log_id = bytes(32)
-
     def __init__(self) -> None:
         self.asked = 0
 
@@ -75,7 +73,7 @@ class CountedLog:
 async def test_the_log_is_asked_once_in_an_interval_and_at_once_when_the_clock_is_set_back() -> None:
     log, start = CountedLog(), datetime(2026, 11, 3, 12, 30, tzinfo=UTC)
     times = iter([start, start + LOG_CHECK_INTERVAL / 2, start + LOG_CHECK_INTERVAL, start - timedelta(hours=1)])
-    health = Health(EphemeralKeys(await ephemeral_ca_key(start - timedelta(days=1))), log, lambda: next(times))
+    health = Health(EphemeralKeys(await ephemeral_ca_key(start - timedelta(days=1))), {"log": log}, lambda: next(times))
     asked = []
     for _ in range(4):
         await health.readyz(Request({"type": "http"}))

@@ -69,6 +69,7 @@ def precertificate(ca: CA, builder: x509.CertificateBuilder | None = None) -> Pr
         clean_tbs=without_poison(poisoned.tbs_certificate_bytes),
         issuer_key_hash=key_hash(ca.issuing.public_key()),
         chain=ca.ders,
+        not_after=poisoned.not_valid_after_utc,
     )
 
 

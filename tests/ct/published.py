@@ -35,6 +35,7 @@ def submitted() -> Precertificate:
         clean_tbs=without_poison(PRECERTIFICATE.tbs_certificate_bytes),
         issuer_key_hash=ISSUER_KEY_HASH,
         chain=(),
+        not_after=PRECERTIFICATE.not_valid_after_utc,
     )
 
 
