@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from ca.api.app import HTTPSettings
 from ca.ct.settings import CTSettings
 from ca.documents import Document, Place, Settings, load, validate
 from ca.keys.settings import CASettings
+from ca.limits.settings import MEMORY, LimitsSettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.policy import KeyPolicy
 from ca.telemetry import LogSettings
@@ -63,6 +64,7 @@ class ServerSettings(Settings):
     blocked_keys: Path | None = None
     """A file with the SHA-256 of one SubjectPublicKeyInfo a line, in hex."""
     http: HTTPSettings = HTTPSettings()
+    limits: LimitsSettings = LimitsSettings()
     metrics: MetricsSettings = MetricsSettings()
     trust: TrustSettings = TrustSettings()
     log: LogSettings = LogSettings()
@@ -72,6 +74,15 @@ class ServerSettings(Settings):
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         KeyPolicy.parse(names)
         return names
+
+    @model_validator(mode="after")
+    def _workers_count_together(self) -> Self:
+        if self.limits.store == MEMORY and self.workers > 1:
+            raise ValueError(
+                f"limits: store: {MEMORY} is one worker's own, and there are {self.workers}: leave it out, or write "
+                "sqlite or redis://…"
+            )
+        return self
 
     @property
     def lifetime(self) -> timedelta:

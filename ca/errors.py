@@ -174,6 +174,13 @@ class ClientLeft(CallerError):
     summary = "the client has left"
 
 
+class TokenReplayed(CallerError):
+    """The token has brought a certificate for another key already, or is spent."""
+
+    reason = "TOKEN_REPLAYED"
+    summary = "There was an error processing the identity token"
+
+
 # ---- the caller later ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +207,29 @@ class SignerUnavailable(TryLater):
 
     reason = "SIGNER_UNAVAILABLE"
     summary = "error communicating with CA backend"
+
+
+class TokenGuardUnavailable(TryLater):
+    """What remembers used tokens does not answer, so nobody knows whether this one may be used."""
+
+    reason = "TOKEN_GUARD_UNAVAILABLE"
+    summary = "There was an error processing the identity token"
+
+
+class RateLimited(TryLater):
+    """Somebody has had what a limit permits. HTTP 429. Metadata: `limit`."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "RATE_LIMITED"
+    summary = "rate limit exceeded"
+
+    def __init__(self, detail: str, *, limit: str, quota: int, window: int, retry_after: int) -> None:
+        super().__init__(detail, retry_after=retry_after, limit=limit)
+        self.limit = limit
+        self.quota = quota
+        """Requests that the limit permits at once."""
+        self.window = window
+        """Seconds in which a used-up quota is whole again."""
 
 
 # ---- the operator -------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from ca.certificate import lint
 from ca.certificate.profile import assemble, new_serial
 from ca.ct.model import Precertificate
 from ca.ct.rfc6962 import sct_list
-from ca.errors import ClientLeft, KeyUnparsable, TokenMissing
+from ca.errors import CallerError, ClientLeft, KeyUnparsable, TokenMissing
+from ca.limits.model import TokenUse
+from ca.oidc.model import UNGUARDED
 from ca.proof import prove
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from ca.ct.rfc6962 import SCT
     from ca.identity.model import Identity
     from ca.keys.model import CAKeys
+    from ca.limits.limiter import Limits
     from ca.oidc.model import VerifiedToken
     from ca.oidc.verifier import TokenVerifier
-    from ca.proof.model import KeyMaterial
+    from ca.proof.model import KeyMaterial, ProvenKey
     from ca.proof.policy import KeyPolicy
 
 LONG_WAIT = 0.05
@@ -38,6 +41,8 @@ class SigningRequest:
 
     unverified_token: str | None = field(repr=False)
     key_material: KeyMaterial | None = field(repr=False)
+    client: str = ""
+    """The address that it comes from; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,17 @@ class CertificateAuthority:
     """Issues certificates. Stateless: any number of these may share a CA key and a log."""
 
     def __init__(
-        self, *, tokens: TokenVerifier, key_policy: KeyPolicy, profile: Profile, keys: CAKeys, log: Log | None
+        self,
+        *,
+        limits: Limits,
+        tokens: TokenVerifier,
+        key_policy: KeyPolicy,
+        profile: Profile,
+        keys: CAKeys,
+        log: Log | None,
     ) -> None:
         """`log` is None only where the operator has switched CT off in so many words."""
+        self._limits = limits
         self._tokens = tokens
         self._key_policy = key_policy
         self._profile = profile
@@ -100,6 +113,23 @@ class CertificateAuthority:
         `client_left` says whether anybody waits for the answer; it is asked where a log took its time.
         The steps carry the numbers of the issuance cycle in docs/architecture.md.
         """
+        # 2. Who is over a limit is refused before any cryptography. Who gets as far as step 7 is counted there, and
+        # who is refused before that, here.
+        self._limits.admit(request.client)
+        try:
+            return await self._issue(request, now, progress, client_left)
+        except CallerError as refusal:
+            if "limits" not in progress.seconds:
+                await self._limits.count_refused(request.client, refusal)
+            raise
+
+    async def _issue(
+        self,
+        request: SigningRequest,
+        now: datetime,
+        progress: Progress,
+        client_left: Callable[[], Awaitable[bool]] | None,
+    ) -> Issued:
         # 3. The token: who vouches for whom.
         if not request.unverified_token:
             raise TokenMissing(
@@ -117,6 +147,14 @@ class CertificateAuthority:
             raise KeyUnparsable("the request has neither a public key nor a certificate signing request")
         key = prove(request.key_material, identity.challenge, self._key_policy)
         progress.done("proof")
+
+        # 7. The request is counted and its token bound to this key, at once. Not earlier: nobody uses up what belongs
+        # to an issuer whose token they do not have. What fails from here on stays counted, and may be tried again
+        # with the same key.
+        await self._limits.settle(
+            request.client, token.issuer, token.trusted.url, identity.subject, _token_use(token, key, now)
+        )
+        progress.done("limits")
 
         # 8. The TBS, once. From here on one CA key, one serial and one `now`, whatever is reloaded meanwhile.
         ca_key = self._keys.current(now)
@@ -164,3 +202,11 @@ class CertificateAuthority:
         progress.done("lint")
 
         return Issued(certificate, chain, progress.sct)
+
+
+def _token_use(token: VerifiedToken, key: ProvenKey, now: datetime) -> TokenUse | None:
+    if token.trusted.token_guard == UNGUARDED:
+        return None
+    return TokenUse.of(
+        token.issuer, token.signing_input, key.spki, token.trusted.token_guard, expires=token.expires, now=now
+    )

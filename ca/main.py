@@ -32,7 +32,13 @@ from ca.documents import file_bytes
 from ca.errors import ConfigurationError
 from ca.issuance import CertificateAuthority
 from ca.keys.reload import ReloadingFileKey
+from ca.limits.breaker import Breaker
+from ca.limits.limiter import Limits
+from ca.limits.memory import MemoryStore
+from ca.limits.settings import AUTO, MEMORY, SQLITE
+from ca.limits.sqlite import SQLiteStore
 from ca.oidc.identity_config import load_identity_config
+from ca.oidc.model import UNGUARDED
 from ca.oidc.registry import IssuerRegistry
 from ca.oidc.verifier import TokenVerifier
 from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
@@ -56,10 +62,13 @@ if TYPE_CHECKING:
     from ca.ct.settings import CTSettings, LogElsewhere
     from ca.ct.verify import LogKey
     from ca.keys.model import CAKeys
+    from ca.limits.model import LimitStore
     from ca.telemetry import LogSettings
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
+LIMITS_FILE = "limits.sqlite"
+"""In the directory `data`."""
 
 
 def environment() -> Mapping[str, str]:
@@ -98,7 +107,9 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
 
         opened = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], metrics, stack)
 
+        limits = Limits(settings.limits, open_limit_store(settings, registry, metrics, stack), metrics)
         authority = CertificateAuthority(
+            limits=limits,
             tokens=tokens,
             key_policy=key_policy(settings),
             profile=Profile(settings.lifetime),
@@ -176,6 +187,30 @@ def open_embedded(
 
     newest = served(current, prefix, log.add)
     return log, CTLogEndpoints(newest, [served(shard, path) for path, shard in older])
+
+
+def open_limit_store(
+    settings: ServerSettings, registry: IssuerRegistry, metrics: Metrics, stack: AsyncExitStack
+) -> LimitStore:
+    """The store that the settings name; `stack` lets go of it. Raises ConfigurationError."""
+    name = settings.limits.store
+    if name == AUTO:
+        # Nothing but a guarded token's use is worth a file where there is one worker.
+        guarded = any(issuer.token_guard != UNGUARDED for issuer in registry.issuers)
+        name = SQLITE if settings.workers > 1 or guarded else MEMORY
+    store: LimitStore
+    if name == MEMORY:
+        return MemoryStore(clock)
+    if name.startswith(SQLITE):
+        store = SQLiteStore.open(settings.data / (name.partition(":")[2] or LIMITS_FILE), clock)
+    else:
+        try:
+            from ca.limits.redis import RedisStore
+        except ImportError as problem:
+            raise ConfigurationError("limits: store: Redis needs the extra `redis`: dayfly[redis]") from problem
+        store = RedisStore(name, settings.limits.redis)
+    stack.push_async_callback(store.aclose)
+    return Breaker(store, metrics)
 
 
 def key_policy(settings: ServerSettings) -> KeyPolicy:

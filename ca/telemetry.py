@@ -20,7 +20,7 @@ from ca.documents import Settings
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-STEPS = ("token", "identity", "proof", "draft", "precertificate", "log", "certificate", "lint")
+STEPS = ("token", "identity", "proof", "limits", "draft", "precertificate", "log", "certificate", "lint")
 """The steps of the issuance cycle that are timed, in order."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -87,6 +87,23 @@ class Metrics:
             ("log",),
             registry=registry,
             multiprocess_mode="livemax",
+        )
+        self.rate_limited = Counter(
+            "dayfly_rate_limited",
+            "Requests refused by a limit: client, failures, issuer or identity.",
+            ("limit",),
+            registry=registry,
+        )
+        self.limits_store_failed = Gauge(
+            "dayfly_limits_store_failed",
+            "1 while the store of limits and of the token guard cannot count. Anything but 0 is an alarm.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.limits_unchecked = Counter(
+            "dayfly_limits_unchecked",
+            "Requests that no limit has seen, since the store could not count.",
+            registry=registry,
         )
         self.chain_expiry_seconds = Gauge(
             "dayfly_chain_expiry_seconds",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
-from ca.errors import Code, DayflyError
+from ca.errors import Code, DayflyError, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +56,18 @@ def error(problem: DayflyError, request_id: str) -> JSON:
         },
         {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id},
     ]
-    headers: Mapping[str, str] | None = None
+    return JSON(body, STATUS[problem.code], _headers(problem))
+
+
+def _headers(problem: DayflyError) -> Mapping[str, str]:
+    headers: dict[str, str] = {}
     if problem.retry_after is not None:
-        headers = {"Retry-After": str(problem.retry_after)}
-    return JSON(body, STATUS[problem.code], headers)
+        headers["Retry-After"] = str(problem.retry_after)
+    if isinstance(problem, RateLimited):
+        # draft-ietf-httpapi-ratelimit-headers-10 §3 and §4, of the one limit that refuses.
+        headers["RateLimit-Policy"] = f'"{problem.limit}";q={problem.quota};w={problem.window}'
+        headers["RateLimit"] = f'"{problem.limit}";r=0;t={problem.retry_after}'
+    return headers
 
 
 def not_found() -> JSON:

@@ -65,7 +65,7 @@ def _edge(dispatch: Dispatch, settings: HTTPSettings) -> ASGIApp:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "HEAD"],
         allow_headers=["Accept", "Authorization", "Content-Type", "X-Requested-With", "X-Request-Id"],
-        expose_headers=["X-Request-Id", "Retry-After"],
+        expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
     )
     return Edge(dispatch, cors)
 

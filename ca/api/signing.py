@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ca.api import answers, wire
 from ca.api.edge import read_body
 from ca.certificate.chain import certificate_pem
-from ca.errors import CallerError, ClientLeft, DayflyError, InternalError, Misissuance
+from ca.errors import CallerError, ClientLeft, DayflyError, InternalError, Misissuance, RateLimited
 from ca.issuance import Issued, Progress, SigningRequest
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Signing:
             body = parse(unverified_body)
             # Fulcio's precedence: the body's token, else the header's.
             token = body.unverified_token or unverified_bearer(request.headers.get("authorization", ""))
-            asked = SigningRequest(token, body.key_material)
+            client = request.client.host if request.client else ""
+            asked = SigningRequest(token, body.key_material, client)
             issued = await self._authority.issue(asked, now, progress, request.is_disconnected)
             answer = render(issued)
             request.state.record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
@@ -118,7 +119,7 @@ def _outcome(problem: DayflyError | None) -> tuple[str, str]:
         return "issued", ""
     if isinstance(problem, ClientLeft):
         return "disconnected", problem.reason
-    return ("refused" if isinstance(problem, CallerError) else "failed"), problem.reason
+    return ("refused" if isinstance(problem, CallerError | RateLimited) else "failed"), problem.reason
 
 
 def unverified_bearer(header: str) -> str:

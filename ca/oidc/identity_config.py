@@ -28,7 +28,7 @@ from ca.identity.model import Extension
 from ca.oidc.entry import StricterEntry, stricter_problems
 from ca.oidc.in_cluster import POD
 from ca.oidc.loopback import is_loopback
-from ca.oidc.model import TrustedIssuer
+from ca.oidc.model import UNGUARDED, TokenGuard, TrustedIssuer
 from ca.oidc.registry import overlap, specificity
 
 _TEMPLATE_KEYS: Final[Mapping[str, Extension]] = {
@@ -54,6 +54,7 @@ class _Issuer(StricterEntry):
     challenge_claim: str = ""
     ca_cert: str = ""
     skip_email_verification: bool = False
+    token_guard: TokenGuard = UNGUARDED
     description: str = ""
     contact: str = ""
     environment: str = ""
@@ -162,6 +163,7 @@ class _Reading:
             reach=entry.reach(
                 url, wildcard=wildcard, ca_cert=entry.ca_cert, kind=entry.type, directory=directory, pod=self._pod
             ),
+            token_guard=entry.token_guard,
         )
 
     def _check_overlaps(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final, Literal
 
 from ca.identity.model import Claims, IdentityType
 from ca.oidc.addresses import Scope
@@ -47,6 +48,11 @@ class Reach:
     """Seconds that old keys serve while the issuer does not answer."""
 
 
+TokenGuard = Literal["off", "per-key", "single-use"]
+"""Whether a token may bring certificates for any keys, for one key, or for one request."""
+UNGUARDED: Final = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
     """One entry of the identity configuration."""
@@ -62,6 +68,7 @@ class TrustedIssuer:
     skip_email_verification: bool = False
     rules: TokenRules = TokenRules()
     reach: Reach = Reach()
+    token_guard: TokenGuard = UNGUARDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +79,10 @@ class VerifiedToken:
     """`iss`; for a wildcard issuer the concrete URL."""
     trusted: TrustedIssuer
     claims: Claims
+    signing_input: bytes = field(repr=False)
+    """What the issuer signed (RFC 7515 §5.1), in its one spelling."""
+
+    @property
+    def expires(self) -> datetime:
+        """`exp`."""
+        return datetime.fromtimestamp(float(str(self.claims["exp"])), UTC)

@@ -55,7 +55,7 @@ class TokenVerifier:
         check_age(claims, trusted.rules.max_age, now)
         check_subject(claims)
         check_distributed_claims(claims)
-        return VerifiedToken(token.unverified_issuer, trusted, claims)
+        return VerifiedToken(token.unverified_issuer, trusted, claims, token.jws.signing_input)
 
     def keep_keys_fresh(self, now: datetime) -> None:
         """Begin to fetch keys that are in use and soon too old. To be called every few seconds."""

@@ -31,6 +31,9 @@ from ca.certificate.profile import Profile
 from ca.issuance import CertificateAuthority
 from ca.keys.ephemeral import EphemeralKeys, ephemeral_ca_key
 from ca.keys.model import CAKey, CAKeys, SigningKey
+from ca.limits.limiter import Limits
+from ca.limits.memory import MemoryStore
+from ca.limits.settings import LimitsSettings
 from ca.main import clock
 from ca.oidc.identity_config import load_identity_config
 from ca.oidc.registry import IssuerRegistry
@@ -213,8 +216,10 @@ def expect(answer: httpx.Response, status: int, code: int, begins: str, reason: 
 def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS) -> Iterator[CA]:
     """A CA for the same tokens with other keys or another allow-list."""
     registry = IssuerRegistry(load_identity_config(ca.directory / "identity.yaml"))
-    tokens = TokenVerifier(registry, Metrics(CollectorRegistry()))
+    metrics = Metrics(CollectorRegistry())
+    tokens = TokenVerifier(registry, metrics)
     authority = CertificateAuthority(
+        limits=Limits(LimitsSettings(), MemoryStore(clock), metrics),
         tokens=tokens,
         key_policy=KeyPolicy.parse(algorithms),
         profile=Profile(),
@@ -222,7 +227,7 @@ def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITH
         log=None,
     )
     settings = HTTPSettings()
-    signing = Signing(authority, clock, Metrics(CollectorRegistry()), body_limit=settings.body_limit, ct="none")
+    signing = Signing(authority, clock, metrics, body_limit=settings.body_limit, ct="none")
     trust = Trust(keys, registry, partial(Operated(TrustSettings()).material, OwnParts([], [])))
     app = application(signing, trust, Health(keys, {}, clock), settings)
     socket = listener()
