@@ -98,18 +98,19 @@ class Profile:
             extensions = _extensions(identity, key, chain)
         except ValueError as problem:
             raise Misissuance("the identity has a name or value that has no encoding") from problem
+        start, end = self._validity(chain, now)
         fields = (
             _VERSION_3,
             encode(serial),
             signature_algorithm,
             chain.issuer,
-            encode(self._validity(chain, now)),
+            encode(Validity(not_before=_time(start), not_after=_time(end))),
             _EMPTY_NAME,
             key.spki,
         )
-        return Draft(b"".join(fields), extensions)
+        return Draft(b"".join(fields), extensions, end)
 
-    def _validity(self, chain: Chain, now: datetime) -> Validity:
+    def _validity(self, chain: Chain, now: datetime) -> tuple[datetime, datetime]:
         start = now.replace(microsecond=0)
         end = min(start + self.lifetime, chain.not_after)
         if not chain.not_before <= start < end:
@@ -117,7 +118,7 @@ class Profile:
                 f"the CA's chain is valid from {chain.not_before:%FT%TZ} to {chain.not_after:%FT%TZ}: no certificate "
                 f"can begin at {start:%FT%TZ}"
             )
-        return Validity(not_before=_time(start), not_after=_time(end))
+        return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,7 @@ class Draft:
     """DER of a TBSCertificate's fields before the extensions, end to end."""
     extensions: bytes
     """DER of each extension, end to end."""
-
-    @property
-    def not_after(self) -> datetime:
-        return self.validity.not_after.as_datetime()
+    not_after: datetime
 
     @property
     def clean_tbs(self) -> bytes:
