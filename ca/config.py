@@ -22,6 +22,7 @@ from ca.limits.settings import MEMORY, LimitsSettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.policy import KeyPolicy
 from ca.telemetry import LogSettings
+from ca.timestamp.settings import TimestampSettings
 from ca.trust.settings import TrustSettings
 
 ENV_PREFIX = "DAYFLY_"
@@ -66,6 +67,7 @@ class ServerSettings(Settings):
     http: HTTPSettings = HTTPSettings()
     limits: LimitsSettings = LimitsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    timestamp: TimestampSettings = TimestampSettings()
     trust: TrustSettings = TrustSettings()
     log: LogSettings = LogSettings()
 

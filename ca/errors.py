@@ -161,6 +161,13 @@ class AlgorithmUnknown(CallerError):
     summary = "unrecognized signature algorithm"
 
 
+class TimestampRefused(CallerError):
+    """A timestamp query is at fault; the message begins as that of sigstore's timestamp authority."""
+
+    reason = "TIMESTAMP_REFUSED"
+    summary = "Error generating timestamp response"
+
+
 class ProofFailed(CallerError):
     reason = "PROOF_FAILED"
     summary = "The signature supplied in the request could not be verified"

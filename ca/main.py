@@ -17,6 +17,7 @@ from ca.api.app import HTTPSettings, application, log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
 from ca.api.signing import Signing
+from ca.api.timestamp import Timestamps
 from ca.api.trust import Trust
 from ca.certificate.chain import ChainInvalid
 from ca.certificate.profile import Profile
@@ -45,6 +46,7 @@ from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
 from ca.published import Publisher, log_paths
 from ca.server import bind, run
 from ca.telemetry import Metrics, configure_logging
+from ca.timestamp.file import load_timestamp_authority
 
 if TYPE_CHECKING:
     import socket
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from ca.keys.model import CAKeys
     from ca.limits.model import LimitStore
     from ca.telemetry import LogSettings
+    from ca.trust.model import TrustMaterial
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
@@ -87,6 +90,7 @@ class Composed:
     signing: Signing
     trust: Trust
     health: Health
+    timestamps: Timestamps | None
     keys: CAKeys
     log: Log | None
     ctlog: CTLogEndpoints | None
@@ -117,9 +121,11 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
             log=opened.log,
         )
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
-        trust = Trust(keys, registry, Publisher(settings, keys).material)
+        timestamper = load_timestamp_authority(settings.timestamp, clock())
+        timestamps = Timestamps(timestamper, clock, metrics) if timestamper else None
+        trust = Trust(keys, registry, Publisher(settings, keys, timestamper).material)
         health = Health(keys, opened.parts, clock)
-        composed = Composed(signing, trust, health, keys, opened.log, opened.endpoints, tokens, registry)
+        composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, registry)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
@@ -291,6 +297,12 @@ def serve(
         )
 
 
+async def trust_material(settings: ServerSettings) -> TrustMaterial:
+    """What clients are told of the instance that these settings make. Raises ConfigurationError."""
+    keys = await ReloadingFileKey.load(settings.ca, clock)
+    return Publisher(settings, keys, load_timestamp_authority(settings.timestamp, clock())).material()
+
+
 async def check(settings: ServerSettings) -> None:
     """Load all that the server would and let it go again. Raises ConfigurationError."""
     async with compose(settings, Metrics(CollectorRegistry())):
@@ -302,7 +314,9 @@ async def ca_application(
     settings: ServerSettings, wrap: Callable[[ASGIApp], ASGIApp] | None, metrics: Metrics
 ) -> AsyncIterator[ASGIApp]:
     async with compose(settings, metrics) as composed:
-        app = application(composed.signing, composed.trust, composed.health, settings.http, composed.ctlog)
+        app = application(
+            composed.signing, composed.trust, composed.health, settings.http, composed.ctlog, composed.timestamps
+        )
         yield wrap(app) if wrap else app
 
 

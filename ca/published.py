@@ -21,19 +21,22 @@ if TYPE_CHECKING:
     from ca.ct.embedded.directory import Shard
     from ca.ct.settings import CTSettings
     from ca.keys.model import CAKeys
+    from ca.timestamp.authority import TimestampAuthority
     from ca.trust.model import TrustMaterial
 
 LOG_PREFIX = "/ctlog"
 """The path of the embedded log that takes certificates."""
+TIMESTAMP_PATH = "/api/v1/timestamp"
 
 
 class Publisher:
     """Makes trust material as it is now; a rotation of the CA or the log shows in the next."""
 
-    def __init__(self, settings: ServerSettings, keys: CAKeys) -> None:
+    def __init__(self, settings: ServerSettings, keys: CAKeys, timestamper: TimestampAuthority | None) -> None:
         """Raises ConfigurationError naming the file of whatever cannot be read."""
         self._settings = settings
         self._keys = keys
+        self._timestamper = timestamper
         self._operated = Operated(settings.trust)
         self._elsewhere = _logs_elsewhere(settings.ct)
 
@@ -41,7 +44,14 @@ class Publisher:
         """Raises ConfigurationError where a file of the log has gone."""
         url = self._settings.trust.url or ""
         authorities = [Authority(url, chain, Period(chain.not_before)) for chain in self._keys.chains()]
-        return self._operated.material(OwnParts(authorities, self._ctlogs(url)))
+        own = OwnParts(authorities, self._ctlogs(url), self._timestamps(url))
+        return self._operated.material(own)
+
+    def _timestamps(self, url: str) -> Authority | None:
+        if self._timestamper is None:
+            return None
+        chain = self._timestamper.chain
+        return Authority(f"{url}{TIMESTAMP_PATH}", chain, Period(chain.not_before))
 
     def _ctlogs(self, url: str) -> list[TransparencyLog]:
         if self._settings.ct.log != EMBEDDED:

@@ -67,6 +67,12 @@ class Metrics:
             "Certificates that the lint held back. Anything but 0 is an alarm.",
             registry=registry,
         )
+        self.timestamps = Counter(
+            "dayfly_timestamps",
+            "Timestamp queries (RFC 3161). outcome: granted, or a reason code.",
+            ("outcome",),
+            registry=registry,
+        )
         self.ct_submission_seconds = Histogram(
             "dayfly_ct_submission_seconds",
             "Time that a log elsewhere took. log: the configured URL; outcome: promised, unavailable, refused or "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ca.api.edge import Handler
     from ca.api.health import Health
     from ca.api.signing import Signing
+    from ca.api.timestamp import Timestamps
     from ca.api.trust import Trust
 
 
@@ -35,10 +36,15 @@ class HTTPSettings(Settings):
 
 
 def application(
-    signing: Signing, trust: Trust, health: Health, settings: HTTPSettings, ctlog: CTLogEndpoints | None = None
+    signing: Signing,
+    trust: Trust,
+    health: Health,
+    settings: HTTPSettings,
+    ctlog: CTLogEndpoints | None = None,
+    timestamps: Timestamps | None = None,
 ) -> ASGIApp:
-    """Dayfly's API as an ASGI application; `ctlog` where the log is in this process."""
-    routes: Mapping[str, Mapping[str, Handler]] = {
+    """Dayfly's API as an ASGI application; `ctlog` where the log is in this process, `timestamps` where they are on."""
+    routes: dict[str, Mapping[str, Handler]] = {
         "/api/v2/signingCert": {"POST": signing.v2},
         "/api/v2/trustBundle": {"GET": trust.bundle},
         "/api/v2/configuration": {"GET": trust.configuration},
@@ -51,6 +57,11 @@ def application(
         "/readyz": {"GET": health.readyz},
         "/openapi.json": {"GET": _openapi},
     }
+    if timestamps:
+        routes |= {
+            "/api/v1/timestamp": {"POST": timestamps.stamp},
+            "/api/v1/timestamp/certchain": {"GET": timestamps.certchain},
+        }
     return _edge(Dispatch({**routes, **ctlog.routes}, ctlog.below) if ctlog else Dispatch(routes), settings)
 
 

@@ -103,7 +103,7 @@ class Chain:
         What Fulcio asks of a chain at start (https://pkg.go.dev/github.com/sigstore/fulcio/pkg/ca/x509ca,
         `VerifyCertChain`), and what verifiers ask of it later.
         """
-        self._check_path()
+        self.check_path()
         for below, certificate in enumerate(self.certificates):
             _check_ca(certificate, below)
         usages = _extension(self.certificates[0], x509.ExtendedKeyUsage)
@@ -127,7 +127,8 @@ class Chain:
             if now > end:
                 raise ChainInvalid(f"{_name(certificate)} has expired: it is {now:%FT%TZ}, it ended {end:%FT%TZ}")
 
-    def _check_path(self) -> None:
+    def check_path(self) -> None:
+        """Raises ChainInvalid unless each certificate was issued by the next, and the last by itself."""
         first, root = self.certificates[0], self.certificates[-1]
         if len(self.certificates) > 1 and first.subject == first.issuer:
             raise ChainInvalid(

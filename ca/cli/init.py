@@ -32,6 +32,12 @@ ca:
   cert: chain.pem
   key: intermediate.key.pem
 
+# Says when a signature was made, without which none verifies once its certificate has expired. Whoever holds the CA key
+# and this one can date signatures back: in production, prefer a timestamp authority that others run, in `trust`.
+timestamp:
+  chain: timestamp-chain.pem
+  key: timestamp.key.pem
+
 ct:
   # `embedded` is the log in the directory `data`, which `dayfly log init` makes. For a log elsewhere, that signs with
   # ctlog.key.pem and has root.crt.pem among its roots, write its URL and `log-key: ctlog.pub.pem`.

@@ -12,9 +12,7 @@ from rich.table import Table
 
 from ca.config import load_settings
 from ca.errors import ConfigurationError
-from ca.keys.reload import ReloadingFileKey
-from ca.main import clock, environment
-from ca.published import Publisher
+from ca.main import environment, trust_material
 from ca.trust import documents
 from ca.trust import policy_controller as kubernetes
 from ca.trust.model import key_details
@@ -40,8 +38,7 @@ def load(config: Path, url: str | None) -> TrustMaterial:
     settings = load_settings(config, {"trust-url": url}, environment())
     if settings.trust.url is None:
         raise ConfigurationError(f"{config}: trust.url is missing: the CA as clients reach it; or give it as --url")
-    keys = asyncio.run(ReloadingFileKey.load(settings.ca, clock))
-    return Publisher(settings, keys).material()
+    return asyncio.run(trust_material(settings))
 
 
 def write(material: TrustMaterial, directory: Path, out: Console) -> None:

@@ -6,6 +6,7 @@ log and its table all say what it is.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import shlex
@@ -27,8 +28,9 @@ from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
-from ca.main import clock, serve
+from ca.main import clock, serve, trust_material
 from ca.server import bind, split_address
+from ca.trust import documents
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -81,32 +83,29 @@ def _files(instance: Instance, listen: str) -> ServerSettings:
     _write(instance.directory / "instance.json", json.dumps({"url": instance.url}))
     _write(instance.directory / ".gitignore", "*\n")
     _write(instance.identity_config, yaml.safe_dump({"oidc-issuers": {instance.issuer: _issuer(instance)}}))
-    _write(instance.signing_config, json.dumps(_signing_config(instance), indent=2))
-    return ServerSettings.model_validate(
+    settings = ServerSettings.model_validate(
         {
             "listen": listen,
             "data": instance.directory,
             "identity-config": instance.identity_config,
             "ca": {"cert": instance.ca / "chain.pem", "key": instance.ca / "intermediate.key.pem"},
+            "timestamp": {
+                "chain": instance.ca / "timestamp-chain.pem",
+                "key": instance.ca / "timestamp.key.pem",
+            },
+            "trust": {"url": instance.url, "operator": "dayfly dev", "oidc": [{"url": instance.issuer}]},
             "metrics": {"listen": "none"},
             "log": {"format": "console"},
         }
     )
+    material = asyncio.run(trust_material(settings))
+    _write(instance.signing_config, json.dumps(documents.signing_config(material), indent=2))
+    _write(instance.trusted_root, json.dumps(documents.trusted_root(material), indent=2))
+    return settings
 
 
 def _issuer(instance: Instance) -> dict[str, str]:
     return {"issuer-url": instance.issuer, "client-id": "sigstore", "type": "email"}
-
-
-def _signing_config(instance: Instance) -> dict[str, object]:
-    """What cosign wants to know before it signs, without a transparency log or timestamps of signatures."""
-    # The major version is that of Fulcio as a service, which stayed 1 when its paths became v2.
-    service = {"majorApiVersion": 1, "validFor": {"start": "2020-01-01T00:00:00Z"}, "operator": "dayfly dev"}
-    return {
-        "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
-        "caUrls": [{"url": instance.url, **service}],
-        "oidcUrls": [{"url": instance.issuer, **service}],
-    }
 
 
 def _write(path: Path, text: str) -> None:
@@ -150,6 +149,7 @@ def _lines(instance: Instance) -> str:
     dayfly = "dayfly" if shutil.which("dayfly") else shlex.quote(sys.argv[0])
     data = "" if instance.directory == Path(".dayfly").absolute() else f" --data {shlex.quote(str(instance.directory))}"
     token_command = f'"$({dayfly} dev-token --email ada@example.com{data})"'
+    signing_config, trusted_root = (shlex.quote(str(path)) for path in (instance.signing_config, instance.trusted_root))
     return f"""
   # a certificate, decoded
   {dayfly} request --url {instance.url} --token {token_command}
@@ -157,7 +157,10 @@ def _lines(instance: Instance) -> str:
   # the issuers it trusts
   curl {instance.url}/api/v2/configuration
 
-  # sign a file with cosign
-  cosign sign-blob --yes --signing-config {shlex.quote(str(instance.signing_config))} \\
+  # sign a file with cosign, and verify it
+  cosign sign-blob --yes --signing-config {signing_config} --trusted-root {trusted_root} \\
     --identity-token {token_command} --bundle README.sigstore.json README.md
+  cosign verify-blob --trusted-root {trusted_root} --use-signed-timestamps --insecure-ignore-tlog \\
+    --certificate-identity ada@example.com --certificate-oidc-issuer {instance.issuer} \\
+    --bundle README.sigstore.json README.md
 """

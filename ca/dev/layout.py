@@ -47,6 +47,10 @@ class Instance:
     def signing_config(self) -> Path:
         return self.directory / "signing_config.json"
 
+    @property
+    def trusted_root(self) -> Path:
+        return self.directory / "trusted_root.json"
+
 
 def token(directory: Path, email: str, claims: Sequence[str], now: datetime) -> str:
     """A token of the instance in `directory`. Raises ConfigurationError where there is none."""

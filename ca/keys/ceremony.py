@@ -1,4 +1,6 @@
-"""Making a CA: root, intermediate, the keys of a log. Done once, by a person, away from the server.
+"""Making a CA: root, intermediate, the keys of a log and of a timestamp authority.
+
+Done once, by a person, away from the server.
 
 https://github.com/sigstore/fulcio/blob/main/docs/certificate-specification.md
 """
@@ -42,11 +44,22 @@ _CERTIFICATES_AND_CRLS: Final = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+_SIGNATURES: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA certificate with its private key."""
+    """A certificate with its private key."""
 
     certificate: x509.Certificate
     private_key: ec.EllipticCurvePrivateKey
@@ -79,13 +92,35 @@ def create_intermediate(root: Authority, organization: str, common_name: str, no
     return Authority(builder.sign(root.private_key, SHA384()), private_key)
 
 
+def create_timestamper(root: Authority, organization: str, common_name: str, now: datetime) -> Authority:
+    """A P-256 certificate under `root` that signs timestamps and nothing else (RFC 3161 §2.3), for as long as it."""
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .serial_number(x509.random_serial_number())
+        .issuer_name(root.certificate.subject)
+        .subject_name(_name(organization, common_name))
+        .public_key(private_key.public_key())
+        .not_valid_before(_start(now))
+        .not_valid_after(root.certificate.not_valid_after_utc)
+        .add_extension(_SIGNATURES, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root.private_key.public_key()), critical=False
+        )
+    )
+    return Authority(certificate.sign(root.private_key, SHA384()), private_key)
+
+
 def write_ca(
     directory: Path, organization: str, common_name: str, now: datetime, root_password: bytes | None = None
 ) -> tuple[Path, ...]:
-    """Make a CA with the keys of a CT log, and write it into `directory`; returns what was written.
+    """Make a CA with the keys of a CT log and of a timestamp authority, and write it into `directory`.
 
-    The root's key is encrypted with `root_password` or, without one, with a new one in `root.password`. Whoever runs
-    the CA needs neither: they belong offline. Private files are readable for their owner alone.
+    Returns what was written. The root's key is encrypted with `root_password` or, without one, with a new one in
+    `root.password`. Whoever runs the CA needs neither: they belong offline. Private files are readable for their
+    owner alone.
 
     Raises ConfigurationError if any of the files exists, or cannot be written.
     """
@@ -109,6 +144,7 @@ def _ca_files(
     """Content and mode by name."""
     root = create_root(organization, common_name, now)
     intermediate = create_intermediate(root, organization, f"{common_name}-intermediate", now)
+    timestamper = create_timestamper(root, organization, f"{common_name}-timestamps", now)
     log_key = ec.generate_private_key(ec.SECP256R1())  # the one kind of log key that every client verifies
     password = root_password or secrets.token_urlsafe(32).encode()
 
@@ -126,6 +162,11 @@ def _ca_files(
         ),
         "intermediate.crt.pem": (intermediate_pem, _PUBLIC),
         "chain.pem": (intermediate_pem + root_pem, _PUBLIC),
+        "timestamp.key.pem": (
+            timestamper.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            _PRIVATE,
+        ),
+        "timestamp-chain.pem": (timestamper.certificate.public_bytes(Encoding.PEM) + root_pem, _PUBLIC),
         # TesseraCT reads SEC1 alone; CTFE reads that too.
         "ctlog.key.pem": (
             log_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),

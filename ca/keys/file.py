@@ -50,7 +50,7 @@ async def parse_key_pair(
     except ChainInvalid as problem:
         raise ConfigurationError(f"{chain_path}: {problem}") from problem
     try:
-        signing_key = LocalKey.of(_private_key(key_path, key_pem, password))
+        signing_key = LocalKey.of(read_private_key(key_path, key_pem, password))
         ca_key = await prove(signing_key, chain, now)
     except ChainInvalid as problem:
         raise ConfigurationError(f"{chain_path}: {problem}") from problem
@@ -65,7 +65,8 @@ async def parse_key_pair(
     return ca_key
 
 
-def _private_key(path: Path, pem: bytes, password: bytes | None) -> object:
+def read_private_key(path: Path, pem: bytes, password: bytes | None) -> object:
+    """The one private key of a PEM text. Raises ConfigurationError naming the file."""
     if pem[:1] == b"\x30":
         raise ConfigurationError(f"{path}: is DER; expected PEM: convert it with `openssl pkey -inform DER`")
     labels = _PEM_LABEL.findall(pem)

@@ -77,7 +77,7 @@ class Operated:
             rekor_services=tuple(Service(entry.url, entry.version, _period(entry)) for entry in settings.rekor),
             timestamp_services=tuple(
                 Service(authority.uri, TIMESTAMP_API_VERSION, authority.period)
-                for authority in (*own_authorities, *self._timestamp_authorities)
+                for authority in (*(own_authorities if url else ()), *self._timestamp_authorities)
             ),
         )
 

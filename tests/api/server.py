@@ -147,6 +147,10 @@ def running_ca(
             "data": directory,
             "http": http or {},
             "trust": {"url": url} if named else {},
+            "timestamp": {
+                "chain": directory / "ca/timestamp-chain.pem",
+                "key": directory / "ca/timestamp.key.pem",
+            },
         }
     )
     with (

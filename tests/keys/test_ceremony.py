@@ -27,6 +27,8 @@ FILES = {
     "intermediate.crt.pem": 0o644,
     "chain.pem": 0o644,
     "ctlog.key.pem": 0o600,
+    "timestamp.key.pem": 0o600,
+    "timestamp-chain.pem": 0o644,
     "ctlog.pub.pem": 0o644,
 }
 
