@@ -37,6 +37,7 @@ _USAGES: Final = bytes.fromhex(
 )
 """As bytes, because a BIT STRING of flags has more than one encoding that readers take."""
 _POISON: Final = bytes.fromhex("3013 060a2b06010401d679020403 0101ff 0402 0500")  # RFC 6962 §3.1
+_SCT_LIST: Final = bytes.fromhex("060a 2b06010401d679020402")  # RFC 6962 §3.3
 
 _ECDSA: Final = {
     "secp256r1": (bytes.fromhex("300a 06082a8648ce3d040302"), ECDSA(SHA256())),
@@ -74,16 +75,15 @@ def check(  # noqa: PLR0913 - all that was asked for
     """
     try:
         read = x509.load_der_x509_certificate(certificate)
-        signed = read.tbs_certificate_bytes
-        body = _content(signed if sct_list is None else read.tbs_precertificate_bytes)
-        fields = _elements(body)
+        fields = _elements(_content(read.tbs_certificate_bytes if sct_list is None else read.tbs_precertificate_bytes))
         _check_fields(fields, chain, serial, not_before, lifetime)
         _equal("public key", fields[6], key.spki)
         _check_extensions(read, identity, key, chain, sct_list)
         _equal("key usages' encoding", _content(_content(fields[7]))[: len(_USAGES)], _USAGES)
-        _check_precertificate(precertificate, body, fields[7], sct_list)
-        _check_outside("certificate", certificate, signed, fields[2])
-        _verify(chain.certificates[0].public_key(), read.signature, signed)
+        _check_precertificate(precertificate, fields, sct_list)
+        tbs = _tbs(fields, b"" if sct_list is None else _sct_extension(sct_list))
+        _check_outside("certificate", certificate, tbs, fields[2])
+        _verify(chain.certificates[0].public_key(), read.signature, tbs)
     except Misissuance:
         raise
     except InvalidSignature as problem:
@@ -161,18 +161,24 @@ def _check_sct(value: x509.ExtensionType, sct_list: bytes) -> None:
     _equal("SCT", value.public_bytes(), _element(0x04, sct_list))
 
 
-def _check_precertificate(precertificate: bytes | None, body: bytes, extensions: bytes, sct_list: bytes | None) -> None:
-    """RFC 6962 §3.1, §3.2: the same TBSCertificate, with the poison at its end.
-
-    `body` is the content of the final TBSCertificate without its SCT list, `extensions` its last element.
-    """
+def _check_precertificate(precertificate: bytes | None, fields: list[bytes], sct_list: bytes | None) -> None:
+    """RFC 6962 §3.1, §3.2: the same TBSCertificate, with the poison at its end."""
     if precertificate is None or sct_list is None:
         if precertificate is not sct_list:
             raise Misissuance("there is an SCT without a precertificate, or the other way round")
         return
-    poisoned = _element(0xA3, _element(0x30, _content(_content(extensions)) + _POISON))
-    tbs = _element(0x30, body[: len(body) - len(extensions)] + poisoned)
-    _check_outside("precertificate", precertificate, tbs, _elements(body)[2])
+    _check_outside("precertificate", precertificate, _tbs(fields, _POISON), fields[2])
+
+
+def _tbs(fields: list[bytes], last: bytes) -> bytes:
+    """The TBSCertificate of these fields, the extensions being their last, with one extension more at its end."""
+    extensions = _element(0xA3, _element(0x30, _content(_content(fields[-1])) + last))
+    return _element(0x30, b"".join(fields[:-1]) + extensions)
+
+
+def _sct_extension(sct_list: bytes) -> bytes:
+    """RFC 6962 §3.3: an OCTET STRING within the extension's own."""
+    return _element(0x30, _SCT_LIST + _element(0x04, _element(0x04, sct_list)))
 
 
 def _check_outside(what: str, certificate: bytes, tbs: bytes, algorithm: bytes) -> None:

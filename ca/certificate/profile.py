@@ -16,18 +16,20 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID
 
 from ca.certificate.structures import (
-    TLV,
+    BIT_STRING,
+    EXPLICIT_3,
+    OCTET_STRING,
+    SEQUENCE,
+    UTF8_STRING,
     AuthorityKeyIdentifier,
-    Certificate,
     Extension,
     GeneralNames,
     OtherName,
     SubjectPublicKeyInfo,
-    TBSCertificate,
     Time,
     Validity,
+    element,
     encode,
-    tlv,
 )
 from ca.errors import Misissuance, SignerUnavailable
 from ca.identity.model import EmailName, Identity, URIName, UserName
@@ -43,21 +45,26 @@ MIN_LIFETIME: Final = timedelta(seconds=1)
 
 _SERIAL_BITS: Final = 159
 """RFC 5280 §4.1.2.2: positive and at most 20 octets, so that the top bit stays clear."""
-_VERSION_3: Final = 2
-_EMPTY_NAME: Final = tlv(bytes.fromhex("3000"))
+_VERSION_3: Final = bytes.fromhex("a003020102")
+_EMPTY_NAME: Final = bytes.fromhex("3000")
 _GENERALIZED_TIME_FROM: Final = 2050  # RFC 5280 §4.1.2.5
 
 _USER_NAME: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
-_FULCIO: Final = tuple((number, ObjectIdentifier(number.oid), number.raw) for number in sorted(Fulcio))
+_FULCIO: Final = tuple((number, encode(ObjectIdentifier(number.oid)), number.raw) for number in sorted(Fulcio))
 
-_KEY_USAGE: Final = Extension(  # digitalSignature alone
-    oid=ExtensionOID.KEY_USAGE, critical=True, value=bytes.fromhex("03020780")
+_CRITICAL: Final = encode(True)
+_SUBJECT_KEY_IDENTIFIER: Final = encode(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+_AUTHORITY: Final = encode(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+_NAME: Final = encode(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+_SCT_LIST: Final = encode(ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS)
+
+_USAGES: Final = encode(  # digitalSignature alone
+    Extension(oid=ExtensionOID.KEY_USAGE, critical=True, value=bytes.fromhex("03020780"))
+) + encode(  # id-kp-codeSigning alone; sigstore-python refuses it critical
+    Extension(oid=ExtensionOID.EXTENDED_KEY_USAGE, critical=False, value=bytes.fromhex("300a06082b06010505070303"))
 )
-_EXTENDED_KEY_USAGE: Final = Extension(  # id-kp-codeSigning alone; sigstore-python refuses it critical
-    oid=ExtensionOID.EXTENDED_KEY_USAGE, critical=False, value=bytes.fromhex("300a06082b06010505070303")
-)
-_POISON: Final = Extension(  # RFC 6962 §3.1: critical, NULL
-    oid=ExtensionOID.PRECERT_POISON, critical=True, value=bytes.fromhex("0500")
+_POISON: Final = encode(  # RFC 6962 §3.1: critical, NULL
+    Extension(oid=ExtensionOID.PRECERT_POISON, critical=True, value=bytes.fromhex("0500"))
 )
 
 
@@ -91,16 +98,19 @@ class Profile:
             extensions = _extensions(identity, key, chain)
         except ValueError as problem:
             raise Misissuance("the identity has a name or value that has no encoding") from problem
-        return Draft(
-            serial=serial,
-            signature_algorithm=tlv(signature_algorithm),
-            issuer=tlv(chain.issuer),
-            validity=self._validity(chain, now),
-            spki=tlv(key.spki),
-            extensions=extensions,
+        start, end = self._validity(chain, now)
+        fields = (
+            _VERSION_3,
+            encode(serial),
+            signature_algorithm,
+            chain.issuer,
+            encode(Validity(not_before=_time(start), not_after=_time(end))),
+            _EMPTY_NAME,
+            key.spki,
         )
+        return Draft(b"".join(fields), extensions, end)
 
-    def _validity(self, chain: Chain, now: datetime) -> Validity:
+    def _validity(self, chain: Chain, now: datetime) -> tuple[datetime, datetime]:
         start = now.replace(microsecond=0)
         end = min(start + self.lifetime, chain.not_after)
         if not chain.not_before <= start < end:
@@ -108,23 +118,18 @@ class Profile:
                 f"the CA's chain is valid from {chain.not_before:%FT%TZ} to {chain.not_after:%FT%TZ}: no certificate "
                 f"can begin at {start:%FT%TZ}"
             )
-        return Validity(not_before=_time(start), not_after=_time(end))
+        return start, end
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One certificate to be. Its TBSCertificates differ in nothing but the last extension (RFC 6962 §3.1)."""
 
-    serial: int
-    signature_algorithm: TLV
-    issuer: TLV
-    validity: Validity
-    spki: TLV
-    extensions: tuple[Extension, ...]
-
-    @property
-    def not_after(self) -> datetime:
-        return self.validity.not_after.as_datetime()
+    fields: bytes
+    """DER of a TBSCertificate's fields before the extensions, end to end."""
+    extensions: bytes
+    """DER of each extension, end to end."""
+    not_after: datetime
 
     @property
     def clean_tbs(self) -> bytes:
@@ -143,22 +148,10 @@ class Draft:
         if sct_list is None:
             return self._tbs()
         # RFC 6962 §3.3: an OCTET STRING within the extension's own.
-        oid = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
-        return self._tbs(Extension(oid=oid, critical=False, value=encode(sct_list)))
+        return self._tbs(_extension(_SCT_LIST, element(OCTET_STRING, sct_list)))
 
-    def _tbs(self, *last: Extension) -> bytes:
-        return encode(
-            TBSCertificate(
-                version=_VERSION_3,
-                serial_number=self.serial,
-                signature=self.signature_algorithm,
-                issuer=self.issuer,
-                validity=self.validity,
-                subject=_EMPTY_NAME,
-                subject_public_key_info=self.spki,
-                extensions=[*self.extensions, *last],
-            )
-        )
+    def _tbs(self, last: bytes = b"") -> bytes:
+        return element(SEQUENCE, self.fields + element(EXPLICIT_3, element(SEQUENCE, self.extensions + last)))
 
 
 def new_serial() -> int:
@@ -168,39 +161,29 @@ def new_serial() -> int:
 
 def assemble(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
     """DER Certificate of a DER TBSCertificate, the DER AlgorithmIdentifier within it, and the signature over it."""
-    return encode(
-        Certificate(
-            tbs_certificate=tlv(tbs),
-            signature_algorithm=tlv(signature_algorithm),
-            signature=asn1.BitString(signature, 0),
+    return element(SEQUENCE, tbs + signature_algorithm + element(BIT_STRING, b"\0" + signature))
+
+
+def _extensions(identity: Identity, key: ProvenKey, chain: Chain) -> bytes:
+    """In Fulcio's order."""
+    bits = asn1.decode_der(SubjectPublicKeyInfo, key.spki).subject_public_key.as_bytes()
+    subject_key_identifier = hashlib.sha1(bits, usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2 (1)
+    authority = b""
+    if chain.key_identifier is not None:
+        authority = _extension(_AUTHORITY, encode(AuthorityKeyIdentifier(key_identifier=chain.key_identifier)))
+    return b"".join(
+        (
+            _USAGES,
+            _extension(_SUBJECT_KEY_IDENTIFIER, element(OCTET_STRING, subject_key_identifier)),
+            authority,
+            # Critical because the subject is empty, RFC 5280 §4.2.1.6.
+            _extension(_NAME, encode(_general_names(identity.subject_alt_name)), critical=True),
+            *_fulcio_extensions(identity),
         )
     )
 
 
-def _extensions(identity: Identity, key: ProvenKey, chain: Chain) -> tuple[Extension, ...]:
-    """In Fulcio's order."""
-    bits = asn1.decode_der(SubjectPublicKeyInfo, key.spki).subject_public_key.as_bytes()
-    subject_key_identifier = hashlib.sha1(bits, usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2 (1)
-    authority: tuple[Extension, ...] = ()
-    if chain.key_identifier is not None:
-        value = encode(AuthorityKeyIdentifier(key_identifier=chain.key_identifier))
-        authority = (Extension(oid=ExtensionOID.AUTHORITY_KEY_IDENTIFIER, critical=False, value=value),)
-    return (
-        _KEY_USAGE,
-        _EXTENDED_KEY_USAGE,
-        Extension(oid=ExtensionOID.SUBJECT_KEY_IDENTIFIER, critical=False, value=encode(subject_key_identifier)),
-        *authority,
-        # Critical because the subject is empty, RFC 5280 §4.2.1.6.
-        Extension(
-            oid=ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-            critical=True,
-            value=encode(_general_names(identity.subject_alt_name)),
-        ),
-        *_fulcio_extensions(identity),
-    )
-
-
-def _fulcio_extensions(identity: Identity) -> list[Extension]:
+def _fulcio_extensions(identity: Identity) -> list[bytes]:
     """https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md"""
     values = {
         **identity.extensions,
@@ -209,10 +192,15 @@ def _fulcio_extensions(identity: Identity) -> list[Extension]:
         Fulcio.TOKEN_SUBJECT: identity.subject,
     }
     return [
-        Extension(oid=oid, critical=False, value=value.encode() if raw else encode(value))
+        _extension(oid, value.encode() if raw else element(UTF8_STRING, value.encode()))
         for number, oid, raw in _FULCIO
         if (value := values.get(number))
     ]
+
+
+def _extension(oid: bytes, value: bytes, *, critical: bool = False) -> bytes:
+    """RFC 5280 §4.1; `oid` and `value` are DER, DEFAULT FALSE is not written."""
+    return element(SEQUENCE, oid + (_CRITICAL if critical else b"") + element(OCTET_STRING, value))
 
 
 def _general_names(name: SubjectAlternativeName) -> GeneralNames:

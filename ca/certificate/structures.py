@@ -1,14 +1,20 @@
-"""The ASN.1 of RFC 5280 §4.1, as far as a code signing certificate goes, and two steps that it needs.
+"""The ASN.1 of RFC 5280 §4.1, as far as a code signing certificate goes, and two ways to DER.
 
-Declared with `cryptography.hazmat.asn1`. What is DER already enters a structure as a `TLV`.
+Declared with `cryptography.hazmat.asn1`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
+
+BIT_STRING: Final = 0x03
+OCTET_STRING: Final = 0x04
+UTF8_STRING: Final = 0x0C
+SEQUENCE: Final = 0x30
+EXPLICIT_3: Final = 0xA3
 
 TLV = asn1.TLV
 Time = asn1.UTCTime | asn1.GeneralizedTime
@@ -83,6 +89,10 @@ def encode(value: Any) -> bytes:
     return asn1.encode_der(value)
 
 
-def tlv(der: bytes) -> TLV:
-    """DER to put into a structure as it is. Raises ValueError unless it is one element, complete."""
-    return asn1.decode_der(TLV, der)
+def element(tag: int, content: bytes) -> bytes:
+    """DER of one element whose content is DER already, X.690 §8.1, §10.1: much sooner than by `encode`."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content

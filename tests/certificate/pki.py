@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -79,6 +80,11 @@ def private_key(kind: str, number: int = 0):
 def proven(key) -> ProvenKey:
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return ProvenKey(key.public_key(), spki, "any")
+
+
+def tlv(der: bytes) -> asn1.TLV:
+    """DER to put into one of `structures` as it is."""
+    return asn1.decode_der(asn1.TLV, der)
 
 
 def hash_of(key):

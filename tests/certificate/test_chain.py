@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ca.certificate import structures
 from ca.certificate.chain import Chain, ChainInvalid, certificate_pem
-from tests.certificate.pki import CA_KINDS, NOW, START, ca_builder, hash_of, key_usage, make_ca, private_key
+from tests.certificate.pki import CA_KINDS, NOW, START, ca_builder, hash_of, key_usage, make_ca, private_key, tlv
 
 ROOT, MIDDLE, ISSUING = (private_key("P-256", number) for number in (21, 22, 23))
 CODE_SIGNING = ExtendedKeyUsageOID.CODE_SIGNING
@@ -119,10 +119,10 @@ def test_a_compressed_issuing_key_is_refused() -> None:
         structures.SubjectPublicKeyInfo, structures.encode(tbs.subject_public_key_info)
     ).algorithm
     spki = structures.SubjectPublicKeyInfo(algorithm=algorithm, subject_public_key=asn1.BitString(point, 0))
-    tbs.subject_public_key_info = structures.tlv(structures.encode(spki))
+    tbs.subject_public_key_info = tlv(structures.encode(spki))
     message = structures.encode(tbs)
     certificate = structures.Certificate(
-        tbs_certificate=structures.tlv(message),
+        tbs_certificate=tlv(message),
         signature_algorithm=tbs.signature,
         signature=asn1.BitString(ROOT.sign(message, ec.ECDSA(SHA256())), 0),
     )
@@ -237,10 +237,10 @@ def test_a_signature_over_sha1_is_refused() -> None:
     key = private_key("RSA-2048")
     rsa_root = ca_builder(key, "root").sign(key, SHA256())
     tbs = asn1.decode_der(structures.TBSCertificate, issuing(key).tbs_certificate_bytes)
-    tbs.signature = structures.tlv(bytes.fromhex("300d06092a864886f70d0101050500"))  # sha1WithRSAEncryption
+    tbs.signature = tlv(bytes.fromhex("300d06092a864886f70d0101050500"))  # sha1WithRSAEncryption
     message = structures.encode(tbs)
     certificate = structures.Certificate(
-        tbs_certificate=structures.tlv(message),
+        tbs_certificate=tlv(message),
         signature_algorithm=tbs.signature,
         signature=asn1.BitString(key.sign(message, PKCS1v15(), SHA1()), 0),
     )

@@ -18,7 +18,7 @@ from ca.certificate.chain import Chain, ChainInvalid
 from ca.certificate.structures import Extension, TBSCertificate
 from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 from ca.ct.submission import AcceptedRoots, SubmissionInvalid, SubmissionTooLarge
-from tests.certificate.pki import CA, CA_KINDS, CLIENT_KINDS, GITHUB, NOW, ca_builder, issue, make_ca, private_key
+from tests.certificate.pki import CA, CA_KINDS, CLIENT_KINDS, GITHUB, NOW, ca_builder, issue, make_ca, private_key, tlv
 from tests.ct.pki import without_poison
 
 POISON = Extension(oid=ExtensionOID.PRECERT_POISON, critical=True, value=b"\x05\x00")
@@ -256,7 +256,7 @@ def test_an_issuer_that_may_not_issue_is_refused(replaced, says: str) -> None:
 
 def test_a_leaf_that_plays_issuer_is_refused(ca: CA, roots, final: bytes) -> None:
     below = CA(ca.chain, private_key("P-256"), ca.algorithm)  # the key of the certificate `issue` made
-    subject = structures.tlv(x509.load_der_x509_certificate(final).subject.public_bytes())
+    subject = tlv(x509.load_der_x509_certificate(final).subject.public_bytes())
     forged = resigned(below, issue(ca).precertificate, issuer=subject)
     with pytest.raises(SubmissionInvalid):
         roots.precertificate([forged, final, *ca.chain.ders])

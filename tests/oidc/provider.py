@@ -19,7 +19,7 @@ import ssl
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, serialize_compact
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 Key = RSAKey | ECKey | OKPKey | OctKey
@@ -90,6 +90,8 @@ class Provider:
         """Members of the discovery document to add or replace."""
         self.headers: dict[str, str] = {}
         self.fetches: Counter[str] = Counter()
+        self.streamed = 0
+        """Bytes that `endless` could get rid of."""
         self._misbehaviour: dict[str, Misbehaviour] = {}
 
     def __enter__(self) -> Self:
@@ -217,6 +219,29 @@ def redirect(target: str) -> Misbehaviour:
 
 async def huge(provider: Provider, request: Request) -> Response:
     return Response(b'{"keys": [' + b" " * (1 << 20) + b"]}")
+
+
+async def endless(provider: Provider, request: Request) -> Response:
+    """600 MB and more, for as long as anybody reads."""
+
+    async def spaces() -> AsyncIterator[bytes]:
+        yield b'{"keys": ['
+        while not await request.is_disconnected():
+            provider.streamed += 1 << 16
+            yield b" " * (1 << 16)
+
+    return StreamingResponse(spaces(), media_type="application/json")
+
+
+async def drip(provider: Provider, request: Request) -> Response:
+    """A byte now and then."""
+
+    async def bytewise() -> AsyncIterator[bytes]:
+        for byte in json.dumps(provider.documents()["jwks"]):
+            yield byte.encode()
+            await asyncio.sleep(0.05)
+
+    return StreamingResponse(bytewise(), media_type="application/json")
 
 
 async def slow(provider: Provider, request: Request) -> Response:

@@ -101,6 +101,7 @@ class EmbeddedLog:
         self._die = die
         self._logger = structlog.get_logger("ct")
         self._work = threading.Condition()
+        self._arriving: list[_Waiting] = []
         self._pending: deque[_Waiting] = deque()
         self._closing = False
         self._stopped = False
@@ -170,7 +171,7 @@ class EmbeddedLog:
         """Let what waits finish, remember the last checkpoint, let go of the file."""
         with self._work:
             self._closing = True
-            self._work.notify()
+        self._hand_over()
         await asyncio.to_thread(self._thread.join, _CLOSE_PATIENCE)
 
     # ---- the callers' side ----------------------------------------------------------------------------------
@@ -181,17 +182,25 @@ class EmbeddedLog:
         with self._work:
             if self._stopped or self._closing:
                 raise LogUnavailable("the log has stopped; its operator finds why in the server's log")
-            if len(self._pending) >= self._limits.pending:
+            if len(self._pending) + len(self._arriving) >= self._limits.pending:
                 raise LogUnavailable(
                     f"{self._limits.pending} submissions wait for the log already", retry_after=RETRY_AFTER
                 )
-            self._pending.append(waiting)
-            self._work.notify()
+            if not self._arriving:
+                loop.call_soon(self._hand_over)
+            self._arriving.append(waiting)
         try:
             async with asyncio.timeout(self._limits.deadline):
                 return await waiting.place
         except TimeoutError as problem:
             raise LogUnavailable("the log did not commit in time", retry_after=RETRY_AFTER_TROUBLE) from problem
+
+    def _hand_over(self) -> None:
+        """All that one turn of the event loop brought, at once: else the thread takes the first, and syncs it alone."""
+        with self._work:
+            self._pending += self._arriving
+            self._arriving.clear()
+            self._work.notify()
 
     # ---- the sequencer's thread -----------------------------------------------------------------------------
 
