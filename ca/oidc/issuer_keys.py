@@ -44,6 +44,8 @@ class IssuerKeyCache:
         self._wildcard: dict[str, Concretes] = {}
         self._files: dict[tuple[str, Path], JWKSFile] = {}
         self._fetchers: dict[Reach, tuple[Stamp, Fetcher]] = {}
+        self._fetches: set[asyncio.Task[None]] = set()
+        """Under way, those of issuers that are no longer known among them."""
         self._logger = structlog.get_logger("oidc")
 
     async def get(self, issuer: str, trusted: TrustedIssuer, now: datetime) -> IssuerKeys:
@@ -110,7 +112,7 @@ class IssuerKeyCache:
         return counts
 
     async def aclose(self) -> None:
-        fetches = [known.fetch for known in self._all() if known.fetch]
+        fetches = tuple(self._fetches)
         for fetch in fetches:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
@@ -151,6 +153,8 @@ class IssuerKeyCache:
             if known.trusted.wildcard and not known.keys:
                 self._concretes(known.trusted).admit(known, moment)
             known.fetch = asyncio.create_task(self._refresh(known, moment))
+            self._fetches.add(known.fetch)
+            known.fetch.add_done_callback(self._fetches.discard)
         return known.fetch
 
     async def _refresh(self, known: KnownIssuer, moment: float) -> None:

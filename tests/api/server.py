@@ -120,7 +120,12 @@ def fulcio_extension(certificate: x509.Certificate, number: int) -> bytes:
 
 @contextmanager
 def running_ca(
-    directory: Path, ct: dict[str, Any] | None = None, http: dict[str, Any] | None = None, *, named: bool = True
+    directory: Path,
+    ct: dict[str, Any] | None = None,
+    http: dict[str, Any] | None = None,
+    *,
+    more_issuers: dict[str, dict[str, str]] | None = None,
+    named: bool = True,
 ) -> Iterator[CA]:
     """A CA whose files are in `directory`; the log of `ct`, else none. `named` if it says how clients reach it."""
     issuers_socket, ca_socket = listener(), listener()
@@ -133,7 +138,8 @@ def running_ca(
             f"{issuers}/{kind}": {"issuer-url": f"{issuers}/{kind}", "client-id": "sigstore", **fields}
             for kind, fields in TYPES.items()
         }
-        | {dead: {"issuer-url": dead, "client-id": "sigstore", "type": "email"} for dead in [DEAD_ISSUER]},
+        | {dead: {"issuer-url": dead, "client-id": "sigstore", "type": "email"} for dead in [DEAD_ISSUER]}
+        | (more_issuers or {}),
         "ci-issuer-metadata": METADATA["ci-issuer-metadata"],
     }
     (directory / "identity.yaml").write_text(yaml.safe_dump(identity))
