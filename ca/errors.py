@@ -82,6 +82,12 @@ class IssuerNotTrusted(InvalidToken):
     reason = "ISSUER_NOT_TRUSTED"
 
 
+class IssuerDisabled(InvalidToken):
+    """The operator has switched the issuer off: `enabled: false`. Metadata: `issuer`, as it is configured."""
+
+    reason = "ISSUER_DISABLED"
+
+
 class TokenAlgorithmRefused(InvalidToken):
     reason = "TOKEN_ALGORITHM_REFUSED"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,9 +40,8 @@ from ca.limits.limiter import Limits
 from ca.limits.memory import MemoryStore
 from ca.limits.settings import AUTO, MEMORY, SQLITE
 from ca.limits.sqlite import SQLiteStore
-from ca.oidc.identity_config import load_identity_config
 from ca.oidc.model import UNGUARDED
-from ca.oidc.registry import IssuerRegistry
+from ca.oidc.reload import ReloadingIssuers
 from ca.oidc.verifier import TokenVerifier
 from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
 from ca.published import Publisher, log_paths
@@ -95,7 +96,7 @@ class Composed:
     log: Log | None
     ctlog: CTLogEndpoints | None
     tokens: TokenVerifier
-    registry: IssuerRegistry
+    issuers: ReloadingIssuers
 
 
 @asynccontextmanager
@@ -105,8 +106,10 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         keys = await ReloadingFileKey.load(settings.ca, clock)
         stack.push_async_callback(_cancel, _in_background(keys.run))
 
-        registry = IssuerRegistry(load_identity_config(settings.identity_config))
-        tokens = TokenVerifier(registry, metrics)
+        issuers = ReloadingIssuers(settings.identity_config)
+        stack.push_async_callback(_cancel, _in_background(issuers.run))
+        tokens = TokenVerifier(issuers.registry, metrics)
+        issuers.subscribe(tokens.use)
         stack.push_async_callback(tokens.aclose)
 
         opened = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], metrics, stack)
@@ -123,9 +126,10 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         signing = Signing(authority, clock, metrics, body_limit=settings.http.body_limit, ct=settings.ct.log)
         timestamper = load_timestamp_authority(settings.timestamp, clock())
         timestamps = Timestamps(timestamper, clock, metrics) if timestamper else None
-        trust = Trust(keys, registry, Publisher(settings, keys, timestamper).material)
-        health = Health(keys, opened.parts, clock)
-        composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, registry)
+        trust = Trust(keys, lambda: issuers.registry, Publisher(settings, keys, timestamper).material)
+        health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers))
+        composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, issuers)
+        _at_hangup(stack, keys.look, issuers.look)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
@@ -243,6 +247,28 @@ def _in_background(work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
     return asyncio.create_task(forever())
 
 
+def _at_hangup(stack: AsyncExitStack, *looks: Callable[[], None]) -> None:
+    """SIGHUP has files read at once; `stack` ends that. Only the main thread is given signals."""
+
+    def look() -> None:
+        for one in looks:
+            one()
+
+    if threading.current_thread() is threading.main_thread():
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, look)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+
+
+def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers) -> dict[str, str]:
+    """Files whose last good content is in use. What is wrong with them is for the operator, hence in the log alone."""
+    broken = "the file cannot be loaded; what it last said is in use, and the log says what is wrong"
+    return {
+        "caKeyFiles": broken if keys.last_reload_error else "ok",
+        "identityConfig": broken if issuers.last_reload_error else "ok",
+    }
+
+
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -254,6 +280,7 @@ async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
         ends = [chain.not_after for chain in composed.keys.chains()]
         metrics.chain_expiry_seconds.set((min(ends) - now).total_seconds())
         metrics.key_reload_failed.set(1 if composed.keys.last_reload_error else 0)
+        metrics.identity_config_reload_failed.set(1 if composed.issuers.last_reload_error else 0)
         for issuer, age in composed.tokens.jwks_ages(now).items():
             metrics.jwks_age_seconds.labels(issuer).set(age)
         for issuer, broken in composed.tokens.broken_issuers(now).items():

@@ -69,7 +69,8 @@ def run(
     Raises ConfigurationError where metrics cannot be served.
     """
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
+
+    from ca.supervisor import Supervisor
 
     config = uvicorn.Config(
         partial(Worker, build, log, REGISTRY if workers == 1 else None),
@@ -92,7 +93,7 @@ def run(
             _serve_metrics(metrics_listen, shared=workers > 1)
         structlog.get_logger("server").info("listening", address=address_of(bound), workers=workers, pid=os.getpid())
         if workers > 1:
-            Multiprocess(config, sockets=[bound]).run()
+            Supervisor(config, sockets=[bound]).run()
         else:
             uvicorn.Server(config).run([bound])
 

@@ -150,6 +150,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
+        self.identity_config_reload_failed = Gauge(
+            "dayfly_identity_config_reload_failed",
+            "1 while the identity configuration cannot be loaded and the last good one is in use.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
 
 
 def configure_logging(settings: LogSettings, stream: BinaryIO | None = None) -> None:

@@ -26,11 +26,21 @@ LOG_CHECK_INTERVAL = timedelta(seconds=5)
 class Health:
     """Readiness: the CA key is usable, its chain valid now, and a log answers."""
 
-    def __init__(self, keys: CAKeys, logs: Mapping[str, Log], clock: Callable[[], datetime]) -> None:
-        """`logs` by name, in the order of preference; none where CT is switched off."""
+    def __init__(
+        self,
+        keys: CAKeys,
+        logs: Mapping[str, Log],
+        clock: Callable[[], datetime],
+        degraded: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`logs` by name, in the order of preference; none where CT is switched off.
+
+        `degraded`: further checks by name, `ok` or what is wrong; certificates are issued all the same.
+        """
         self._keys = keys
         self._logs = logs
         self._clock = clock
+        self._degraded = degraded
         self._log_states: dict[str, str] = {}
         self._log_asked: datetime | None = None
         self._asking = asyncio.Lock()
@@ -46,6 +56,7 @@ class Health:
         logs = await self._log_answers(now)
         checks = {"caKey": self._key_state(now), "log": _summary(logs)}
         ready = checks["caKey"] == "ok" and checks["log"] in {"ok", "switched off"}
+        checks |= self._degraded()
         several = {"logs": logs} if len(logs) > 1 else {}
         return answers.JSON({"ready": ready, "checks": checks, **several}, 200 if ready else 503)
 

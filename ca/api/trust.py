@@ -25,8 +25,10 @@ class Trust:
     `/api/v2/signingConfig`, which Fulcio leaves to whoever runs it.
     """
 
-    def __init__(self, keys: CAKeys, registry: IssuerRegistry, material: Callable[[], TrustMaterial]) -> None:
-        """`material` is asked for each answer: keys and logs change while the server runs."""
+    def __init__(
+        self, keys: CAKeys, registry: Callable[[], IssuerRegistry], material: Callable[[], TrustMaterial]
+    ) -> None:
+        """`registry` and `material` are asked for each answer: issuers, keys and logs change meanwhile."""
         self._keys = keys
         self._registry = registry
         self._material = material
@@ -40,7 +42,7 @@ class Trust:
         return answers.PEM("\n".join(pems).strip())
 
     async def configuration(self, _request: Request) -> Response:
-        return answers.JSON({"issuers": [_issuer(issuer) for issuer in self._registry.issuers]})
+        return answers.JSON({"issuers": [_issuer(issuer) for issuer in self._registry().issuers if issuer.enabled]})
 
     async def trusted_root(self, _request: Request) -> Response:
         return answers.JSON(documents.trusted_root(self._material()))

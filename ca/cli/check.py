@@ -39,7 +39,7 @@ def check(config: Path, out: Console) -> None:
                 table.add_row("fallback log", f"{fallback.log}, after {settings.ct.fallback_after:g} s")
             table.add_row("lifetime", f"{settings.certificate_lifetime} s")
             table.add_row("client keys", ", ".join(settings.client_signing_algorithms))
-            for issuer in composed.registry.issuers:
+            for issuer in composed.issuers.registry.issuers:
                 kind = f"{issuer.identity_type.name}, audience {issuer.audience}"
                 table.add_row("wildcard issuer" if issuer.wildcard else "issuer", f"{issuer.url} ({kind})")
             return table

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
-from watchfiles import awatch
 
 from ca.documents import file_bytes
+from ca.documents.follow import Follower
 from ca.errors import ConfigurationError
 from ca.keys.file import parse_key_pair
 
@@ -22,18 +21,11 @@ if TYPE_CHECKING:
     from ca.keys.model import CAKey
     from ca.keys.settings import CASettings
 
-DEBOUNCE: Final = 0.2
-"""Seconds for which changes are gathered: two files are seldom written in the same instant."""
-LOOK_AGAIN: Final = 5.0
-"""Seconds after which the files are read again without being told: some file systems tell nothing."""
-
 
 class ReloadingFileKey:
     """`CAKeys` of the pair in two files.
 
-    Chain, key and password are read again when anything changes in their directories, which is how a write in
-    place, an editor's rename and Kubernetes' swap of the `..data` symlink look alike. A pair that cannot be loaded,
-    such as one of which only half has been replaced, leaves the last good one in use.
+    A pair that cannot be loaded, such as one of which only half has been replaced, leaves the last good one in use.
     """
 
     def __init__(self, settings: CASettings, clock: Callable[[], datetime], ca_key: CAKey, seen: bytes) -> None:
@@ -43,6 +35,7 @@ class ReloadingFileKey:
         self._ca_key = ca_key
         self._seen = seen
         self._error: str | None = None
+        self._follower = Follower(self._files, self.reload)
 
     @classmethod
     async def load(cls, settings: CASettings, clock: Callable[[], datetime]) -> ReloadingFileKey:
@@ -64,22 +57,11 @@ class ReloadingFileKey:
 
     async def run(self) -> None:
         """Follow the files until cancelled."""
-        while True:
-            try:
-                async for _ in awatch(
-                    *self._directories(),
-                    watch_filter=None,
-                    debounce=int(DEBOUNCE * 1000),
-                    rust_timeout=int(LOOK_AGAIN * 1000),
-                    yield_on_timeout=True,
-                    recursive=False,
-                    ignore_permission_denied=True,
-                ):
-                    await self.reload()
-            except (OSError, RuntimeError) as problem:  # no such directory, or no inotify watches left
-                structlog.get_logger("keys").warning("the CA key's files cannot be watched", problem=str(problem))
-            await asyncio.sleep(LOOK_AGAIN)
-            await self.reload()
+        await self._follower.run()
+
+    def look(self) -> None:
+        """Have the running `run` read the files now."""
+        self._follower.look()
 
     async def reload(self) -> None:
         """Take the pair in the files if it has changed and is good; say so if it is not."""
@@ -99,9 +81,9 @@ class ReloadingFileKey:
         issuing = ca_key.chain.certificates[0]
         logger.info("CA key loaded", subject=issuing.subject.rfc4514_string(), serial=f"{issuing.serial_number:x}")
 
-    def _directories(self) -> set[Path]:
+    def _files(self) -> list[Path]:
         paths = (self._settings.cert, self._settings.key, self._settings.key_password_file)
-        return {path.absolute().parent for path in paths if path}
+        return [path for path in paths if path]
 
 
 async def _load(settings: CASettings, now: datetime) -> tuple[CAKey, bytes]:

@@ -55,6 +55,8 @@ class _Issuer(StricterEntry):
     ca_cert: str = ""
     skip_email_verification: bool = False
     token_guard: TokenGuard = UNGUARDED
+    enabled: bool = True
+    """Ours, not Fulcio's."""
     description: str = ""
     contact: str = ""
     environment: str = ""
@@ -156,6 +158,7 @@ class _Reading:
             wildcard=wildcard,
             audience=entry.client_id,
             identity_type=meaning,
+            enabled=entry.enabled,
             subject_domain=entry.subject_domain,
             spiffe_trust_domain=entry.spiffe_trust_domain,
             skip_email_verification=entry.skip_email_verification,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ca.oidc.dialling import Internet
     from ca.oidc.model import Reach, TrustedIssuer
+    from ca.oidc.registry import IssuerRegistry
     from ca.telemetry import Metrics
 
 
@@ -84,6 +85,16 @@ class IssuerKeyCache:
         if known.failure or not known.keys:
             raise known.unavailable(moment)
         return known.keys
+
+    def keep(self, registry: IssuerRegistry) -> None:
+        """Let go of what is known of issuers that are not trusted now, or not reached in the same way."""
+        reach = {(issuer.wildcard, issuer.url): issuer.reach for issuer in registry.issuers if issuer.enabled}
+        self._fixed = {url: known for url, known in self._fixed.items() if reach.get((False, url)) == known.trusted.reach}
+        self._wildcard = {
+            url: concretes for url, concretes in self._wildcard.items() if reach.get((True, url)) == concretes.trusted.reach
+        }
+        files = {(url, how.jwks_file) for (wildcard, url), how in reach.items() if not wildcard}
+        self._files = {key: file for key, file in self._files.items() if key in files}
 
     def keep_fresh(self, now: datetime) -> None:
         """Begin to fetch what is in use and soon too old. To be called every few seconds."""

@@ -63,6 +63,8 @@ class TrustedIssuer:
     audience: str
     """`client-id`: what the token's `aud` must contain."""
     identity_type: IdentityType
+    enabled: bool = True
+    """Whether tokens are accepted; an entry that is switched off still keeps its issuers from wildcards."""
     subject_domain: str = ""
     spiffe_trust_domain: str = ""
     skip_email_verification: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ca.errors import IssuerNotTrusted
+from ca.errors import IssuerDisabled, IssuerNotTrusted
 from ca.oidc.quoting import quoted
 
 if TYPE_CHECKING:
@@ -31,7 +31,17 @@ class IssuerRegistry:
         self._wildcards = [(wildcard_pattern(issuer.url), issuer) for issuer in wildcards]
 
     def find(self, unverified_issuer: str) -> TrustedIssuer:
-        """The entry for an issuer URL. Raises IssuerNotTrusted."""
+        """The entry for an issuer URL. Raises IssuerNotTrusted or IssuerDisabled."""
+        issuer = self._entry(unverified_issuer)
+        if issuer.enabled:
+            return issuer
+        raise IssuerDisabled(
+            f"whoever runs this instance has switched issuer {quoted(unverified_issuer)} off; its tokens are not "
+            "accepted until it is switched on again",
+            issuer=issuer.url,
+        )
+
+    def _entry(self, unverified_issuer: str) -> TrustedIssuer:
         if issuer := self._exact.get(unverified_issuer):
             return issuer
         for pattern, issuer in self._wildcards:

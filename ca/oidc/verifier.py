@@ -38,6 +38,11 @@ class TokenVerifier:
         self._registry = registry
         self._keys = IssuerKeyCache(metrics, internet)
 
+    def use(self, registry: IssuerRegistry) -> None:
+        """Trust these issuers from the next token on; one that is being verified keeps those it began with."""
+        self._registry = registry
+        self._keys.keep(registry)
+
     async def verify(self, unverified_token: str, now: datetime) -> VerifiedToken:
         """Raises a leaf of InvalidToken, or IssuerUnavailable."""
         # 1. Take it apart, strictly (RFC 7515 §5.2 steps 1 to 7).

@@ -228,7 +228,7 @@ def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITH
     )
     settings = HTTPSettings()
     signing = Signing(authority, clock, metrics, body_limit=settings.body_limit, ct="none")
-    trust = Trust(keys, registry, partial(Operated(TrustSettings()).material, OwnParts([], [])))
+    trust = Trust(keys, lambda: registry, partial(Operated(TrustSettings()).material, OwnParts([], [])))
     app = application(signing, trust, Health(keys, {}, clock), settings)
     socket = listener()
     url = f"http://127.0.0.1:{socket.getsockname()[1]}"

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
+from ca.documents import follow
 from ca.errors import ConfigurationError, SignerUnavailable
-from ca.keys import reload
 from ca.keys.reload import ReloadingFileKey
 from ca.keys.settings import CASettings
 from tests.certificate.pki import CA, START, Chain, ca_builder, hash_of, make_ca, private_key
@@ -166,7 +166,7 @@ async def test_a_broken_pair_keeps_the_last_good_one_and_mends(write, spoil) -> 
 
 
 async def test_a_directory_that_goes_and_comes_back_is_found_again(tmp_path: Path, write, monkeypatch) -> None:
-    monkeypatch.setattr(reload, "LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(follow, "LOOK_AGAIN", 0.2)
     directory, new = tmp_path / "pair", another()
     settings = write(make_ca(), directory=directory)
     async with following(settings) as keys:
@@ -178,7 +178,7 @@ async def test_a_directory_that_goes_and_comes_back_is_found_again(tmp_path: Pat
 
 
 async def test_a_change_behind_a_symlink_to_another_directory_is_found(tmp_path: Path, write, monkeypatch) -> None:
-    monkeypatch.setattr(reload, "LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(follow, "LOOK_AGAIN", 0.2)
     new = another()
     real = write(make_ca(), directory=tmp_path / "real")
     links = tmp_path / "links"

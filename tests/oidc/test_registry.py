@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ca.errors import IssuerNotTrusted
+from ca.errors import IssuerDisabled, IssuerNotTrusted
 from ca.oidc.registry import IssuerRegistry, overlap, wildcard_pattern
 from tests.oidc.trusting import trusted
 
@@ -164,3 +164,33 @@ def test_overlapping_wildcards_are_told_from_others(first, second, expected):
 def test_two_wildcards_that_match_one_url_overlap(first, second, url):
     if wildcard_pattern(first).fullmatch(url) and wildcard_pattern(second).fullmatch(url):
         assert overlap(first, second)
+
+
+def test_an_issuer_that_is_switched_off_is_refused_by_a_reason_of_its_own():
+    registry = IssuerRegistry([trusted("https://off.example", enabled=False), trusted("https://on.example")])
+    with pytest.raises(IssuerDisabled, match=r"has switched issuer .*off.example.* off") as refused:
+        registry.find("https://off.example")
+    assert refused.value.reason == "ISSUER_DISABLED"
+    assert refused.value.metadata == {"issuer": "https://off.example"}
+    assert registry.find("https://on.example").enabled
+
+
+def test_an_exact_issuer_that_is_switched_off_does_not_fall_to_a_wildcard():
+    registry = IssuerRegistry(
+        [trusted("https://off.example", enabled=False), trusted("https://*.example", wildcard=True)]
+    )
+    with pytest.raises(IssuerDisabled):
+        registry.find("https://off.example")
+    assert registry.find("https://other.example")
+
+
+def test_a_wildcard_that_is_switched_off_does_not_fall_to_a_wider_one():
+    entries = [
+        trusted("https://ci-*.example", wildcard=True, enabled=False),
+        trusted("https://*.example", wildcard=True),
+    ]
+    registry = IssuerRegistry(entries)
+    with pytest.raises(IssuerDisabled) as refused:
+        registry.find("https://ci-7.example")
+    assert refused.value.metadata == {"issuer": "https://ci-*.example"}
+    assert registry.find("https://other.example")
