@@ -114,7 +114,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
 
         opened = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], metrics, stack)
 
-        limits = Limits(settings.limits, open_limit_store(settings, registry, metrics, stack), metrics)
+        limits = Limits(settings.limits, open_limit_store(settings, issuers.registry, metrics, stack), metrics)
         authority = CertificateAuthority(
             limits=limits,
             tokens=tokens,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ca.oidc.model import TrustedIssuer
+
+_SAID_BY_PART: Final = frozenset({"enabled", "identity_type", "rules", "reach"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Changes:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: Mapping[str, tuple[str, ...]]
-    """The settings that differ, such as `audience`; `enabled` is spelled out as `switched off` or `switched on`."""
+    """The settings that differ, such as `audience`; `enabled` is said as `switched off` or `switched on`."""
 
 
 def changes(before: Iterable[TrustedIssuer], after: Iterable[TrustedIssuer]) -> Changes:
@@ -40,14 +42,14 @@ def _differences(old: TrustedIssuer, new: TrustedIssuer) -> Iterator[str]:
         yield "switched on" if new.enabled else "switched off"
     if old.identity_type.name != new.identity_type.name:
         yield "type"
-    elif old.identity_type != new.identity_type:
-        yield from (f"identity {name}" for name in _differing_fields(old.identity_type, new.identity_type))
-    yield from (name for name in _differing_fields(old, new) if name not in {"enabled", "identity type"})
+    for parts in ((old.identity_type, new.identity_type), (old.rules, new.rules), (old.reach, new.reach), (old, new)):
+        yield from _differing_fields(*parts)
 
 
 def _differing_fields(old: object, new: object) -> Iterator[str]:
-    assert is_dataclass(old)
+    """None where one is another type altogether."""
+    if not is_dataclass(old) or type(old) is not type(new):
+        return
     for field in fields(old):
-        one, other = getattr(old, field.name), getattr(new, field.name)
-        if one != other:
+        if field.name not in _SAID_BY_PART and getattr(old, field.name) != getattr(new, field.name):
             yield field.name.replace("_", " ")

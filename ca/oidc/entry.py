@@ -29,6 +29,7 @@ _DAY: Final = 86400
 class StricterEntry(Settings):
     """What `oidc-issuers` and `meta-issuers` take beside Fulcio's keys."""
 
+    enabled: bool = True
     algorithms: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     sole_audience: bool = False

@@ -55,8 +55,6 @@ class _Issuer(StricterEntry):
     ca_cert: str = ""
     skip_email_verification: bool = False
     token_guard: TokenGuard = UNGUARDED
-    enabled: bool = True
-    """Ours, not Fulcio's."""
     description: str = ""
     contact: str = ""
     environment: str = ""

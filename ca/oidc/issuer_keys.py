@@ -89,9 +89,13 @@ class IssuerKeyCache:
     def keep(self, registry: IssuerRegistry) -> None:
         """Let go of what is known of issuers that are not trusted now, or not reached in the same way."""
         reach = {(issuer.wildcard, issuer.url): issuer.reach for issuer in registry.issuers if issuer.enabled}
-        self._fixed = {url: known for url, known in self._fixed.items() if reach.get((False, url)) == known.trusted.reach}
+        self._fixed = {
+            url: known for url, known in self._fixed.items() if reach.get((False, url)) == known.trusted.reach
+        }
         self._wildcard = {
-            url: concretes for url, concretes in self._wildcard.items() if reach.get((True, url)) == concretes.trusted.reach
+            url: concretes
+            for url, concretes in self._wildcard.items()
+            if reach.get((True, url)) == concretes.trusted.reach
         }
         files = {(url, how.jwks_file) for (wildcard, url), how in reach.items() if not wildcard}
         self._files = {key: file for key, file in self._files.items() if key in files}

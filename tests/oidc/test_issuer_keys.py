@@ -13,6 +13,7 @@ import structlog
 
 from ca.errors import IssuerUnavailable
 from ca.oidc.issuer_keys import IssuerKeyCache
+from ca.oidc.registry import IssuerRegistry
 from tests.oidc import provider as misbehaving
 from tests.oidc.pki import self_signed
 from tests.oidc.provider import NOW, Provider, make_key
@@ -422,3 +423,45 @@ async def test_closing_ends_a_fetch(provider):
     await keys.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_keys_of_issuers_that_stay_as_they_are_survive_a_new_configuration(provider):
+    async with cache() as keys:
+        await keys.get(provider.issuer, trusted(provider.issuer), NOW)
+        now = trusted(provider.issuer, audience="another")
+        keys.keep(IssuerRegistry([now, trusted("https://new.example")]))
+        await keys.get(provider.issuer, now, NOW)
+        assert provider.fetches == {"discovery": 1, "jwks": 1}
+
+
+@pytest.mark.parametrize(
+    "left", [[], [{"enabled": False}], [{"network": "private"}]], ids=["removed", "switched off", "reached otherwise"]
+)
+async def test_keys_of_issuers_that_are_removed_switched_off_or_reached_otherwise_are_dropped(provider, left):
+    async with cache() as keys:
+        entry = trusted(provider.issuer)
+        await keys.get(provider.issuer, entry, NOW)
+        keys.keep(IssuerRegistry([trusted(provider.issuer, **members) for members in left]))
+        assert keys.ages(NOW) == {}
+        await keys.get(provider.issuer, entry, NOW)
+        assert provider.fetches == {"discovery": 2, "jwks": 2}
+
+
+async def test_a_wildcard_keeps_its_issuers_while_it_stays_and_loses_them_with_it(provider):
+    pattern = provider.issuer.replace("localhost", "*")
+    async with cache() as keys:
+        entry = trusted(pattern, wildcard=True, network="private")
+        await keys.get(provider.issuer, entry, NOW)
+        keys.keep(IssuerRegistry([entry]))
+        assert keys.ages(NOW) == {pattern: 0}
+        keys.keep(IssuerRegistry([trusted(provider.issuer)]))
+        assert keys.ages(NOW) == {}
+
+
+async def test_whoever_waits_for_an_issuer_that_is_removed_meanwhile_gets_what_it_waits_for(provider):
+    async with cache() as keys:
+        waiting = asyncio.create_task(keys.get(provider.issuer, trusted(provider.issuer), NOW))
+        await asyncio.sleep(0)
+        keys.keep(IssuerRegistry([]))
+        assert (await waiting).keys
+        assert keys.ages(NOW) == {}

@@ -21,7 +21,7 @@ def trusted(url: str, *, wildcard: bool = False, audience: str = "sigstore", **k
     entry = StricterEntry.model_validate({key.replace("_", "-"): value for key, value in keys.items()})
     reach = entry.reach(url, wildcard=wildcard, ca_cert=ca_cert, kind="email", directory=Path())
     meaning = identity_type(IssuerFields(url, "email"))
-    return TrustedIssuer(url, wildcard, audience, meaning, rules=entry.rules(), reach=reach)
+    return TrustedIssuer(url, wildcard, audience, meaning, entry.enabled, rules=entry.rules(), reach=reach)
 
 
 def metrics() -> Metrics:
