@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from ca.ct.verify import LogKey
     from ca.keys.model import CAKeys
     from ca.limits.model import LimitStore
+    from ca.oidc.registry import IssuerRegistry
     from ca.telemetry import LogSettings
     from ca.trust.model import TrustMaterial
 

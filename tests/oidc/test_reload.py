@@ -176,7 +176,14 @@ async def test_a_file_that_did_not_change_is_not_loaded_again(file: Path, logs) 
 async def test_the_record_of_a_reload_says_what_changed_and_no_values(file: Path, logs) -> None:
     file.write_text(config(entry(), entry(BOB), entry("https://eve.example")))
     issuers = ReloadingIssuers(file)
-    changed = entry(BOB, client_id="secret-audience", skip_email_verification="true", enabled="false", network="private", sole_audience="true")
+    changed = entry(
+        BOB,
+        client_id="secret-audience",
+        skip_email_verification="true",
+        enabled="false",
+        network="private",
+        sole_audience="true",
+    )
     file.write_text(config(changed, entry("https://eve.example"), entry("https://new.example")))
     await issuers.reload()
     (record,) = logs
@@ -186,7 +193,15 @@ async def test_the_record_of_a_reload_says_what_changed_and_no_values(file: Path
         "added": ("https://new.example",),
         "removed": (ADA,),
         "changed": {
-            BOB: ("switched off", "verification skipped", "sole audience", "scope", "key hosts", "audience", "skip email verification"),
+            BOB: (
+                "switched off",
+                "verification skipped",
+                "sole audience",
+                "scope",
+                "key hosts",
+                "audience",
+                "skip email verification",
+            ),
         },
     }
     assert "secret" not in str(record)
