@@ -85,7 +85,7 @@ def run(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=GRACE,  # on a busy machine a worker is long in starting, and is not to be killed for it
+        timeout_worker_healthcheck=GRACE,  # a worker is long in starting on a busy machine
     )
     with tempfile.TemporaryDirectory(prefix="dayfly-metrics-") as metrics_directory:
         if workers > 1:
