@@ -155,7 +155,9 @@ def open_log(
     if settings.log == SWITCHED_OFF:
         return OpenedLog(None, {})
     if settings.log == EMBEDDED:
-        embedded, endpoints = open_embedded(LogDirectory(data, settings.log_seen), AcceptedRoots([root]), stack)
+        embedded, endpoints = open_embedded(
+            LogDirectory(data, settings.log_seen), AcceptedRoots([root]), metrics, stack
+        )
         return OpenedLog(embedded, {EMBEDDED: embedded}, endpoints)
     keys = log_keys(settings.elsewhere)
     logs = [_elsewhere(log, key, metrics) for log, key in zip(settings.elsewhere, keys, strict=True)]
@@ -182,11 +184,11 @@ def _elsewhere(log: LogElsewhere, key: LogKey, metrics: Metrics) -> GuardedLog:
 
 
 def open_embedded(
-    logs: LogDirectory, roots: AcceptedRoots, stack: AsyncExitStack
+    logs: LogDirectory, roots: AcceptedRoots, metrics: Metrics, stack: AsyncExitStack
 ) -> tuple[EmbeddedLog, CTLogEndpoints]:
     """The newest log of the directory, and the endpoints of all."""
     (prefix, current), *older = log_paths(logs)
-    log = logs.open(current, clock)
+    log = logs.open(current, clock, metrics=metrics.ctlog)
     stack.push_async_callback(log.aclose)
 
     def served(shard: Shard, prefix: str, add: Callable[[Submission], Awaitable[SCT]] | None = None) -> ServedLog:
@@ -348,7 +350,9 @@ async def ca_application(
         yield wrap(app) if wrap else app
 
 
-def serve_log(logs: LogDirectory, roots: Path, listen: str, log: LogSettings) -> None:
+def serve_log(
+    logs: LogDirectory, roots: Path, listen: str, log: LogSettings, *, workers: int, metrics_listen: str
+) -> None:
     """Serve the log alone until SIGINT or SIGTERM, for CAs whose roots are in the PEM file `roots`.
 
     Raises ConfigurationError before it listens if anything is wrong.
@@ -362,15 +366,15 @@ def serve_log(logs: LogDirectory, roots: Path, listen: str, log: LogSettings) ->
 
     asyncio.run(check_log())
     with bind(listen, "--listen") as bound:
-        run(build, bound, log)
+        run(build, bound, log, workers=workers, metrics_listen=metrics_listen)
 
 
 @asynccontextmanager
-async def log_only(logs: LogDirectory, roots: Path, _metrics: Metrics) -> AsyncIterator[ASGIApp]:
+async def log_only(logs: LogDirectory, roots: Path, metrics: Metrics) -> AsyncIterator[ASGIApp]:
     try:
         accepted = AcceptedRoots.parse(file_bytes(roots))
     except ChainInvalid as problem:
         raise ConfigurationError(f"{roots}: {problem}") from problem
     async with AsyncExitStack() as stack:
-        _, endpoints = open_embedded(logs, accepted, stack)
-        yield log_application(endpoints, HTTPSettings())
+        log, endpoints = open_embedded(logs, accepted, metrics, stack)
+        yield log_application(endpoints, Health(None, {EMBEDDED: log}, clock), HTTPSettings())

@@ -156,6 +156,50 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
+        self.ctlog = CTLogMetrics(registry)
+
+
+class CTLogMetrics:
+    """Those of the embedded log, of all processes that share it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.size = Gauge(
+            "dayfly_ctlog_size",
+            "Entries of the newest tree that this server has committed or found at its start.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.checkpoint_time = Gauge(
+            "dayfly_ctlog_checkpoint_timestamp_seconds",
+            "When that tree was signed, in seconds since 1970.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.batch_entries = Histogram(
+            "dayfly_ctlog_batch_entries",
+            "Submissions that shared a commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "dayfly_ctlog_commit_seconds",
+            "Time to sequence, sign and sync a batch, with the wait for other processes.",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "dayfly_ctlog_queue",
+            "Submissions that waited when the last batch was taken.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.refusals = Counter(
+            "dayfly_ctlog_refusals",
+            "Submissions that got no SCT. cause: queue full, deadline, too large, frozen, clock, disk full, "
+            "not committed, stopped or internal.",
+            ("cause",),
+            registry=registry,
+        )
 
 
 def configure_logging(settings: LogSettings, stream: BinaryIO | None = None) -> None:

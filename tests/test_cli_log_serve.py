@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from socket import create_server
 
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_publ
 
 from ca.keys.ceremony import create_intermediate, create_root
 from ca.main import clock
+from tests.ct.embedded.disk import build_disk
 from tests.ct.embedded.oracle import check_log
 from tests.ct.logs import signed_by_log
 from tests.ct.pki import CA, leaf, precertificate
@@ -52,10 +55,10 @@ def data(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def log(data: Path, roots: Path) -> Iterator[Served]:
+def log(data: Path, roots: Path, *options: str, **environment: str) -> Iterator[Served]:
     listen = f"127.0.0.1:{free_port()}"
-    words = ["log", "serve", "--data", data, "--listen", listen, "--roots", roots]
-    with serving(data.parent, *words, url=f"http://{listen}") as served:
+    words = ["log", "serve", "--data", data, "--listen", listen, "--roots", roots, *options]
+    with serving(data.parent, *words, url=f"http://{listen}", **environment) as served:
         yield served
 
 
@@ -132,6 +135,120 @@ def test_it_goes_on_with_the_new_log_after_a_rotation_and_still_serves_the_old_o
         assert submit(served.url, ca, 3)[0].status_code == 200
         assert httpx.get(f"{served.url}/ctlog/checkpoint").text.startswith(f"{NEXT}\n1\n")
         assert httpx.get(f"{served.url}/ctlog/2026h2/checkpoint").text.startswith(f"{ORIGIN}\n2\n")
+
+
+# ---- health and metrics -------------------------------------------------------------------------------------
+
+
+def ready(served: Served) -> tuple[int, dict[str, object]]:
+    answer = httpx.get(f"{served.url}/readyz", timeout=10)
+    return answer.status_code, answer.json()
+
+
+def wait_until_ready(served: Served, status: int) -> dict[str, object]:
+    """The log is asked every five seconds at most."""
+    end = time.monotonic() + 30
+    while (answer := ready(served))[0] != status:
+        assert time.monotonic() < end, answer
+        time.sleep(0.2)
+    return answer[1]
+
+
+def test_it_says_that_it_lives_and_takes_entries(data: Path, roots: Path) -> None:
+    with log(data, roots) as served:
+        assert httpx.get(f"{served.url}/livez").json() == {"status": "alive"}
+        assert httpx.get(f"{served.url}/healthz").json() == {"status": "SERVING"}
+        assert ready(served) == (200, {"ready": True, "checks": {"log": "ok"}})
+
+
+def test_a_frozen_log_is_alive_and_not_ready(data: Path, roots: Path) -> None:
+    assert command("log", "freeze", "--data", data).exit_code == 0
+    with log(data, roots) as served:
+        status, body = ready(served)
+        assert (status, body["ready"]) == (503, False)
+        assert "it has its last checkpoint" in str(body["checks"])
+        assert httpx.get(f"{served.url}/livez").status_code == 200
+
+
+def test_a_full_disk_is_said_and_recovers(data: Path, roots: Path, ca: CA, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    environment = {"LD_PRELOAD": str(build_disk(tmp_path)), "FAIL": "full", "WHEN": str(full)}
+    with log(data, roots, **environment) as served:
+        assert submit(served.url, ca, 1)[0].status_code == 200
+        full.touch()
+        answer, _ = submit(served.url, ca, 2)
+        assert (answer.status_code, answer.text) == (503, "the log could not commit: its disk is full\n")
+        assert answer.headers["retry-after"] == "10"
+        assert "its disk is full" in str(wait_until_ready(served, 503)["checks"])
+        assert httpx.get(f"{served.url}/livez").status_code == 200
+        assert httpx.get(f"{served.url}/ctlog/ct/v1/get-sth").json()["tree_size"] == 1, "it can be read"
+        full.unlink()
+        wait_until_ready(served, 200)
+        assert submit(served.url, ca, 2)[0].status_code == 200
+        assert "log's disk is full: make room" in served.stderr.read_text()
+    assert len(check_log(data).leaves) == 2
+
+
+@pytest.mark.parametrize("failing", ["sync", "write"])
+def test_a_disk_that_fails_ends_the_process_before_anybody_gets_a_promise(
+    data: Path, roots: Path, ca: CA, tmp_path: Path, failing: str
+) -> None:
+    broken = tmp_path / "broken"
+    environment = {"LD_PRELOAD": str(build_disk(tmp_path)), "FAIL": failing, "WHEN": str(broken)}
+    with log(data, roots, **environment) as served:
+        assert submit(served.url, ca, 1)[0].status_code == 200
+        broken.touch()
+        with pytest.raises(httpx.TransportError):
+            submit(served.url, ca, 2)
+        assert served.process.wait(timeout=20) == 74
+        assert "log's disk failed: ending the process" in served.stderr.read_text()
+    with log(data, roots) as served:
+        assert submit(served.url, ca, 3)[0].status_code == 200
+    assert len(check_log(data).leaves) in {2, 3}, "the entry without a promise may be there"
+
+
+def test_a_damaged_log_stops_and_says_so(data: Path, roots: Path, ca: CA) -> None:
+    with log(data, roots) as served:
+        assert submit(served.url, ca, 1)[0].status_code == 200
+        with closing(sqlite3.connect(data / "ctlog.sqlite")) as sql, sql:
+            sql.execute("UPDATE head SET root = zeroblob(32), size = size + 1")
+        answer, _ = submit(served.url, ca, 2)
+        assert answer.status_code == 503
+        assert "the log has stopped: its file is damaged" in answer.text
+        assert "its file is damaged" in str(wait_until_ready(served, 503)["checks"])
+
+
+def test_workers_share_the_log_and_the_metrics(data: Path, roots: Path, ca: CA) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    with log(data, roots, "--workers", "2", "--metrics-listen", listen) as served:
+        for serial in range(1, 13):  # a connection each: both workers get some
+            assert submit(served.url, ca, serial)[0].status_code == 200
+        text = httpx.get(f"http://{listen}/metrics").text
+    assert "dayfly_ctlog_size 12.0" in text
+    assert "dayfly_ctlog_commit_seconds_count 12.0" in text
+    assert "dayfly_ctlog_batch_entries_sum 12.0" in text
+    assert abs(float(text.split("\ndayfly_ctlog_checkpoint_timestamp_seconds ")[1].split()[0]) - time.time()) < 60
+    assert len(check_log(data).leaves) == 12
+
+
+def test_metrics_count_what_got_no_promise(data: Path, roots: Path, ca: CA) -> None:
+    assert command("log", "freeze", "--data", data).exit_code == 0
+    listen = f"127.0.0.1:{free_port()}"
+    with log(data, roots, "--metrics-listen", listen) as served:
+        for serial in (1, 2):
+            assert submit(served.url, ca, serial)[0].status_code == 410
+        text = httpx.get(f"http://{listen}/metrics").text
+    assert 'dayfly_ctlog_refusals_total{cause="frozen"} 2.0' in text
+    assert "dayfly_ctlog_size 0.0" in text
+
+
+@pytest.mark.parametrize("listen", ["2112", "127.0.0.1:99999", "everywhere"])
+def test_it_says_what_a_metrics_address_looks_like(data: Path, roots: Path, listen: str) -> None:
+    words = ["--data", data, "--listen", f"127.0.0.1:{free_port()}", "--roots", roots]
+    assert refused(*words, "--metrics-listen", listen).startswith("error: --metrics-listen: ")
+
+
+# ---- what it does not start with ----------------------------------------------------------------------------
 
 
 def refused(*words: str | Path) -> str:

@@ -52,9 +52,7 @@ def application(
         "/api/v2/signingConfig": {"GET": trust.signing_config},
         "/api/v1/signingCert": {"POST": signing.v1},
         "/api/v1/rootCert": {"GET": trust.root_cert},
-        "/healthz": {"GET": health.healthz},
-        "/livez": {"GET": health.livez},
-        "/readyz": {"GET": health.readyz},
+        **_probes(health),
         "/openapi.json": {"GET": _openapi},
     }
     if timestamps:
@@ -65,9 +63,17 @@ def application(
     return _edge(Dispatch({**routes, **ctlog.routes}, ctlog.below) if ctlog else Dispatch(routes), settings)
 
 
-def log_application(ctlog: CTLogEndpoints, settings: HTTPSettings) -> ASGIApp:
+def log_application(ctlog: CTLogEndpoints, health: Health, settings: HTTPSettings) -> ASGIApp:
     """The log alone, for a CA elsewhere."""
-    return _edge(Dispatch(ctlog.routes, ctlog.below), settings)
+    return _edge(Dispatch({**_probes(health), **ctlog.routes}, ctlog.below), settings)
+
+
+def _probes(health: Health) -> Mapping[str, Mapping[str, Handler]]:
+    return {
+        "/healthz": {"GET": health.healthz},
+        "/livez": {"GET": health.livez},
+        "/readyz": {"GET": health.readyz},
+    }
 
 
 def _edge(dispatch: Dispatch, settings: HTTPSettings) -> ASGIApp:

@@ -127,16 +127,21 @@ def serve(
     ],
     data: DataOption,
     ct_log_seen: SeenOption = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=128, help="Processes that share the log.")] = 1,
+    metrics_listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT|none", help="Where Prometheus reads metrics.")
+    ] = "none",
 ) -> None:
     """Serve the log alone, for a CA elsewhere: Dayfly or Fulcio.
 
-    The CA's submission prefix is `http://HOST:PORT/ctlog`, and its log key is `ctlog.pub.pem`.
+    The CA's submission prefix is `http://HOST:PORT/ctlog`, and its log key is `ctlog.pub.pem`. `/readyz` says whether
+    it takes entries.
     """
     with errors():
         from ca.cli.log_server import serve as run
         from ca.ct.embedded.directory import LogDirectory
 
-        run(LogDirectory(data, ct_log_seen), listen, roots)
+        run(LogDirectory(data, ct_log_seen), listen, roots, workers=workers, metrics_listen=metrics_listen)
 
 
 def _out() -> Console:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from ca.ct.embedded.directory import LogDirectory
 
 
-def serve(logs: LogDirectory, listen: str, roots: Path) -> None:
+def serve(logs: LogDirectory, listen: str, roots: Path, *, workers: int, metrics_listen: str) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigurationError before it listens if anything is wrong."""
+    _check(Address, listen, "--listen")
+    _check(Literal["none"] | Address, metrics_listen, "--metrics-listen")
+    serve_log(logs, roots, listen, LogSettings(), workers=workers, metrics_listen=metrics_listen)
+
+
+def _check(kind: Any, value: str, flag: str) -> None:
     try:
-        TypeAdapter(Address).validate_python(listen)
+        TypeAdapter(kind).validate_python(value)
     except ValidationError as problem:
-        raise ConfigurationError(f"--listen: {problem.errors()[0]['msg'].removeprefix('Value error, ')}") from problem
-    serve_log(logs, roots, listen, LogSettings())
+        raise ConfigurationError(f"{flag}: {problem.errors()[-1]['msg'].removeprefix('Value error, ')}") from problem

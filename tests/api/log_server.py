@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ca.api.app import HTTPSettings, log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
+from ca.api.health import Health
 from ca.ct.embedded.directory import LogDirectory, Shard
 from ca.ct.embedded.engine import DEFAULT_LIMITS, EmbeddedLog, Limits
 from ca.ct.embedded.keys import load_keys
@@ -70,7 +71,9 @@ def running_logs(directory: Path, ca: CA, entries: int = 0, limits: Limits = DEF
         served[1] = ServedLog("/ctlog", served[1].reader, roots, served[1].log_key, served[1].note_key, log.add)
         socket = listener()
         url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-        app = log_application(CTLogEndpoints(served[1], served[:1]), HTTPSettings())
+        app = log_application(
+            CTLogEndpoints(served[1], served[:1]), Health(None, {"embedded": log}, clock), HTTPSettings()
+        )
         stack.enter_context(serving(app, socket))
         client = stack.enter_context(httpx.Client(base_url=url))
         yield Served(client, *served, log, directory)

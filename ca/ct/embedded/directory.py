@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from ca.telemetry import CTLogMetrics
+
 DATABASE: Final = "ctlog.sqlite"
 SHARDS: Final = "shards"
 SEEN: Final = "ctlog-seen"
@@ -117,6 +119,7 @@ class LogDirectory:
         clock: Callable[[], datetime],
         *,
         limits: Limits = DEFAULT_LIMITS,
+        metrics: CTLogMetrics | None = None,
         die: Callable[[], None] = end_process,
     ) -> EmbeddedLog:
         """Check the log and start its sequencer. Raises ConfigurationError saying why it must not go on."""
@@ -128,7 +131,7 @@ class LogDirectory:
         except BaseException:
             lock.release()
             raise
-        return EmbeddedLog(sequencer, marker, lock, limits=limits, die=die)
+        return EmbeddedLog(sequencer, marker, lock, limits=limits, metrics=metrics, die=die)
 
     def marker(self, origin: str) -> Marker:
         """Where the last checkpoint seen of the log with this name is kept."""

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from ca.ct.embedded.sequencer import ClockBehind, Frozen, Sequenced, Sequencer
 from ca.ct.embedded.store import Damaged
 from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 from ca.ct.verify import verify
 from ca.errors import DayflyError, InternalError, LogFrozen, LogRefused, LogUnavailable
+from ca.telemetry import CTLogMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,6 +93,7 @@ class EmbeddedLog:
         host_lock: HostLock,
         *,
         limits: Limits = DEFAULT_LIMITS,
+        metrics: CTLogMetrics | None = None,
         die: Callable[[], None] = end_process,
     ) -> None:
         """Takes over the sequencer and the lock until `aclose`. `die` is called where no entry can be safe any more."""
@@ -98,17 +101,19 @@ class EmbeddedLog:
         self._marker = marker
         self._host_lock = host_lock
         self._limits = limits
+        self._metrics = metrics or CTLogMetrics(CollectorRegistry())
         self._die = die
         self._logger = structlog.get_logger("ct")
         self._work = threading.Condition()
         self._arriving: list[_Waiting] = []
         self._pending: deque[_Waiting] = deque()
         self._closing = False
-        self._stopped = False
-        """For good: the file is damaged, or the disk failed."""
+        self._stopped = ""
+        """Why the log takes nothing any more: the file is damaged, or the disk failed."""
         self._uncheckpointed = [0, 0]
         self._unmarked = False
         self._marked_at = time.monotonic()
+        self._show_tree()
         self._thread = threading.Thread(target=self._run, name="ctlog", daemon=True)
         self._thread.start()
 
@@ -145,6 +150,7 @@ class EmbeddedLog:
         """
         longest = max(len(submission.certificate), len(submission.precertificate), *map(len, submission.chain))
         if longest > MAX_CERTIFICATE or len(submission.chain) > MAX_CHAIN:
+            self._metrics.refusals.labels("too large").inc()
             raise LogRefused(
                 f"a certificate of {longest} bytes under a chain of {len(submission.chain)}; the log takes "
                 f"{MAX_CERTIFICATE} bytes each and a chain of {MAX_CHAIN}"
@@ -181,8 +187,10 @@ class EmbeddedLog:
         waiting = _Waiting(work, loop, loop.create_future())
         with self._work:
             if self._stopped or self._closing:
-                raise LogUnavailable("the log has stopped; its operator finds why in the server's log")
+                self._metrics.refusals.labels("stopped").inc()
+                raise _has_stopped(self._stopped or "the server ends")
             if len(self._pending) + len(self._arriving) >= self._limits.pending:
+                self._metrics.refusals.labels("queue full").inc()
                 raise LogUnavailable(
                     f"{self._limits.pending} submissions wait for the log already", retry_after=RETRY_AFTER
                 )
@@ -193,6 +201,7 @@ class EmbeddedLog:
             async with asyncio.timeout(self._limits.deadline):
                 return await waiting.place
         except TimeoutError as problem:
+            self._metrics.refusals.labels("deadline").inc()
             raise LogUnavailable("the log did not commit in time", retry_after=RETRY_AFTER_TROUBLE) from problem
 
     def _hand_over(self) -> None:
@@ -222,6 +231,7 @@ class EmbeddedLog:
                 self._work.wait(self._limits.marker_interval)
             if not self._pending:
                 return None if self._closing else []
+            self._metrics.queue.set(len(self._pending))
             batch: list[_Waiting] = []
             while self._pending and len(batch) < self._limits.batch:
                 if not isinstance(self._pending[0].work, Submission) and batch:
@@ -239,50 +249,66 @@ class EmbeddedLog:
         try:
             return list(zip(batch, self._do(batch), strict=True))
         except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
-            error = self._trouble(problem)
+            cause, error = self._trouble(problem)
+            self._metrics.refusals.labels(cause).inc(len(batch))
             return [(waiting, error) for waiting in batch]
 
     def _do(self, batch: Sequence[_Waiting]) -> Sequence[Sequenced | None]:
         if self._stopped:
             raise Damaged("the log stopped before")
+        started = time.perf_counter()
         submissions = [waiting.work for waiting in batch if isinstance(waiting.work, Submission)]
+        self._uncheckpointed[1] += 1  # jobs commit too
         if not submissions:
             for waiting in batch:
                 assert not isinstance(waiting.work, Submission)
                 waiting.work()
             return [None] * len(batch)
         places = self._sequencer.sequence(submissions)
+        self._metrics.commit_seconds.observe(time.perf_counter() - started)
+        self._metrics.batch_entries.observe(len(places))
+        self._show_tree()
         self._unmarked = True
         self._uncheckpointed[0] += len(places)
-        self._uncheckpointed[1] += 1
         return places
 
-    def _trouble(self, problem: Exception) -> DayflyError:
-        """What the callers are told; the cause goes to the server's log."""
+    def _show_tree(self) -> None:
+        self._metrics.size.set(self._sequencer.size)
+        self._metrics.checkpoint_time.set(self._sequencer.timestamp / 1000)
+
+    def _trouble(self, problem: Exception) -> tuple[str, DayflyError]:
+        """The cause in a word or two, and what the callers are told; the rest goes to the server's log."""
         match problem:
             case Frozen():
-                return LogFrozen("it has its last checkpoint; its successor takes certificates now")
+                return "frozen", LogFrozen("it has its last checkpoint; its successor takes certificates now")
             case ClockBehind():
                 self._logger.error("log takes nothing: clock set back", cause=str(problem))
-                return LogUnavailable("the log's clock was set back", retry_after=RETRY_AFTER_TROUBLE)
+                return "clock", LogUnavailable("the log's clock was set back", retry_after=RETRY_AFTER_TROUBLE)
             case sqlite3.Error() if _code(problem) == sqlite3.SQLITE_IOERR:
-                self._fail("log's disk failed: ending the process", problem)
+                self._fail("its disk failed", "log's disk failed: ending the process", problem)
                 self._die()
             case sqlite3.Error() if _code(problem) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                self._fail("log is damaged: takes nothing until it is repaired", problem)
+                self._fail("its file is damaged", "log is damaged: takes nothing until it is repaired", problem)
+            case sqlite3.Error() if _code(problem) == sqlite3.SQLITE_FULL:
+                self._logger.error(
+                    "log's disk is full: make room", file=str(self._sequencer.store.path), code=_name(problem)
+                )
+                return "disk full", LogUnavailable(
+                    "the log could not commit: its disk is full", retry_after=RETRY_AFTER_TROUBLE
+                )
             case sqlite3.Error():
                 self._logger.error("log could not commit", cause=str(problem), code=_name(problem))
-                return LogUnavailable("the log could not commit", retry_after=RETRY_AFTER_TROUBLE)
+                return "not committed", LogUnavailable("the log could not commit", retry_after=RETRY_AFTER_TROUBLE)
             case Damaged():
                 if not self._stopped:
-                    self._fail("log is damaged: takes nothing until it is repaired", problem)
+                    self._fail("its file is damaged", "log is damaged: takes nothing until it is repaired", problem)
             case _:
                 self._logger.error("log could not sequence", exc_info=problem)
-                return InternalError()
-        return LogUnavailable("the log has stopped; its operator finds why in the server's log")
+                return "internal", InternalError()
+        return "stopped", _has_stopped(self._stopped)
 
-    def _fail(self, event: str, problem: Exception) -> None:
-        self._stopped = True
+    def _fail(self, why: str, event: str, problem: Exception) -> None:
+        self._stopped = why
         self._logger.critical(event, file=str(self._sequencer.store.path), cause=str(problem), code=_name(problem))
 
     def _answer(self, outcomes: list[_Outcome]) -> None:
@@ -349,6 +375,10 @@ def _resolve(outcomes: list[_Outcome]) -> None:
             waiting.place.set_exception(result)
         else:
             waiting.place.set_result(result)
+
+
+def _has_stopped(why: str) -> LogUnavailable:
+    return LogUnavailable(f"the log has stopped: {why}; its operator finds more in the server's log")
 
 
 def _code(problem: sqlite3.Error) -> int:

@@ -151,17 +151,30 @@ class Sequencer:
             self._store.rollback()
             raise
 
+    @property
+    def size(self) -> int:
+        """Entries of the newest tree that this process knows."""
+        return self._edge.size
+
+    @property
+    def timestamp(self) -> int:
+        """Of that tree's head, in milliseconds since the epoch."""
+        return self._timestamp
+
     def ahead(self) -> int:
         """Milliseconds that the last tree head is ahead of the clock; negative where it is behind."""
         return self._timestamp - milliseconds(self._clock())
 
     def probe(self) -> None:
-        """Return if an entry would be taken now, as far as that shows without one. Raises as `sequence`."""
+        """Return if an entry would be taken now: the file is written to and synced. Raises as `sequence`."""
         self._store.begin()
         try:
             self._continue()
-        finally:
+            self._store.touch()
+            self._store.commit()
+        except BaseException:
             self._store.rollback()
+            raise
 
     def sct(self, place: Sequenced) -> SCT:
         """The promise for an entry that is in the tree. Deterministic ECDSA (RFC 6979): the same to the byte again."""

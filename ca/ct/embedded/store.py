@@ -313,6 +313,10 @@ class Store:
         )
         return cursor.rowcount == 1
 
+    def touch(self) -> None:
+        """Write the file's header again as it is: a head would not be written that has not changed."""
+        self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     def commit(self) -> None:
         """Returns when the transaction is on the disk. After an error `rollback` is still to be called."""
         self._sql.execute("COMMIT")

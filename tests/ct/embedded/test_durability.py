@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.verify import verify
 from ca.ct.rfc6962 import SCT
 from tests.ct.embedded.builders import ISSUER_KEY_HASH, World, real_clock
+from tests.ct.embedded.disk import build_disk
 from tests.ct.embedded.oracle import Tree, check_log, check_promise
 
 ROOT = Path(__file__).parents[3]
@@ -31,10 +31,12 @@ def world(tmp_path: Path) -> World:
 
 @contextmanager
 def workers(world: World, *names: str, **environment: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that log until they are killed; each one's promises go to `<name>.out` beside the log."""
+    """Processes that log until they are killed; each one's promises go to a file beside the log."""
     started = []
     for name in names:
-        with (world.path.parent / f"{name}.out").open("ab") as out:
+        # A file each: the end of one that was killed may be half a line.
+        number = len(list(world.path.parent.glob("*.out")))
+        with (world.path.parent / f"{number}.out").open("ab") as out:
             started.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.ct.embedded.worker", str(world.path), name],
@@ -109,56 +111,10 @@ def test_processes_that_share_a_log_and_are_killed_in_turn_keep_all_promises(wor
 
 # ---- disks --------------------------------------------------------------------------------------------------
 
-FAILING = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-/* Fails SQLite's call named by FAIL from its AFTERth time on, on the log's files alone. */
-static int counted;
-static int hit(const char *call, int fd) {
-    char link[64], path[4096];
-    const char *fail = getenv("FAIL");
-    if (!fail || strcmp(fail, call)) return 0;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
-    if (!strstr(path, "ctlog.sqlite")) return 0;
-    return __sync_add_and_fetch(&counted, 1) > atoi(getenv("AFTER"));
-}
-int fdatasync(int fd) {
-    if (hit("sync", fd)) { errno = EIO; return -1; }
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
-}
-int fsync(int fd) {
-    if (hit("sync", fd)) { errno = EIO; return -1; }
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
-}
-ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
-    if (hit("write", fd)) { errno = EIO; return -1; }
-    if (hit("full", fd)) { errno = ENOSPC; return -1; }
-    return ((ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64"))(fd, data, size, at);
-}
-ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { return pwrite64(fd, data, size, at); }
-"""
-
 
 @pytest.fixture(scope="session")
 def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("a disk that fails is made with a C compiler, on Linux")
-    directory = tmp_path_factory.mktemp("disk")
-    source, library = directory / "disk.c", directory / "disk.so"
-    source.write_text(FAILING)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return library
+    return build_disk(tmp_path_factory.mktemp("disk"))
 
 
 @pytest.mark.parametrize("failing", ["sync", "write"])

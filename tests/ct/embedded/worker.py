@@ -25,7 +25,6 @@ async def main(directory: Path, name: str) -> None:
         while True:
             asked = submission(next(numbers))
             sct = await log.add(asked)
-            # One write, which a kill cannot cut in two: a line is shorter than PIPE_BUF.
             line = f"{asked.certificate.hex()} {sct.timestamp} {sct.extensions.hex()} {sct.signature.hex()}\n"
             os.write(1, line.encode())
 
