@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 from ca.api.app import HTTPSettings
 from ca.ct.settings import CTSettings
 from ca.documents import Document, Place, Settings, load, validate
+from ca.errors import ConfigurationError
 from ca.keys.settings import CASettings
 from ca.limits.settings import MEMORY, LimitsSettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS
@@ -27,6 +29,11 @@ from ca.trust.settings import TrustSettings
 
 ENV_PREFIX = "DAYFLY_"
 MAX_PORT = 65535
+_OF_A_SERVICE = re.compile(
+    rf"{ENV_PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+"""What Kubernetes gives the pods beside a Service called `dayfly` or `dayfly-…`
+(https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables)."""
 
 
 def _address(value: Any) -> Any:
@@ -97,10 +104,11 @@ def load_settings(path: Path | None, flags: Mapping[str, Any], environment: Mapp
     `flags` by name without dashes in front; None is a flag that was not given. Paths in the file are relative to it,
     others to the working directory. Raises ConfigurationError naming the line, the variable or the flag.
     """
+    _require_known(environment)
     document = _beside(path, load(path)) if path else _without_file()
     for place, annotation in _leaves(ServerSettings):
         name = "-".join(place)
-        variable = ENV_PREFIX + name.upper().replace("-", "_")
+        variable = _variable(place)
         if variable in environment:
             document = document.overridden(place, _from_text(environment[variable], annotation), variable)
         if flags.get(name) is not None:
@@ -130,6 +138,22 @@ def _member(annotation: Any) -> type[BaseModel] | None:
     """The model of a list's members."""
     kind, *_ = _alternatives(annotation)
     return kind if get_origin(annotation) is tuple and issubclass(kind, BaseModel) else None
+
+
+def _variable(place: Place) -> str:
+    return ENV_PREFIX + "-".join(map(str, place)).upper().replace("-", "_")
+
+
+def _require_known(environment: Mapping[str, str]) -> None:
+    """A variable that nothing reads is a setting that somebody believes in. Raises ConfigurationError."""
+    known = [_variable(place) for place, _ in _leaves(ServerSettings)]
+    problems = []
+    for name in environment:
+        if name.startswith(ENV_PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name):
+            near = get_close_matches(name, known, n=1)
+            problems.append(f"{name}: no such setting{f'; did you mean {near[0]}?' if near else ''}")
+    if problems:
+        raise ConfigurationError("\n".join(problems))
 
 
 def _without_file() -> Document:

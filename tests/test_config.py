@@ -192,3 +192,45 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_certificate_transparency_is_never_off_by_default(file: Path) -> None:
     file.write_text(MINIMAL.replace("ct:\n  log: none\n", ""))
     assert load_settings(file, {}, {}).ct.log == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("variable", "suggestion"),
+    [
+        ("DAYFLY_LISTEM", "did you mean DAYFLY_LISTEN?"),
+        ("DAYFLY_CTLOG", "did you mean DAYFLY_CT_LOG?"),
+        ("DAYFLY_CT_LOG_KEYS", "did you mean DAYFLY_CT_LOG_KEY?"),
+        ("DAYFLY_CT-LOG", "did you mean DAYFLY_CT_LOG?"),
+        ("DAYFLY_SOMETHING_ELSE_ALTOGETHER", ""),
+        ("DAYFLY_", ""),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_refused_without_its_value(file: Path, variable: str, suggestion: str) -> None:
+    refused = refusal(file, environment={variable: "secret", "DAYFLY_WORKERS": "2"})
+    assert refused.startswith(f"{variable}: no such setting")
+    assert suggestion in refused
+    assert "secret" not in refused
+    assert "\n" not in refused
+
+
+def test_each_unknown_variable_is_told(file: Path) -> None:
+    assert refusal(file, environment={"DAYFLY_A": "", "DAYFLY_B": ""}).count("no such setting") == 2
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "DAYFLY_SERVICE_HOST",
+        "DAYFLY_SERVICE_PORT",
+        "DAYFLY_SERVICE_PORT_HTTP",
+        "DAYFLY_PORT",
+        "DAYFLY_PORT_5555_TCP",
+        "DAYFLY_PORT_5555_TCP_ADDR",
+        "DAYFLY_CTLOG_SERVICE_HOST",
+        "DAYFLY_CTLOG_PORT_6962_TCP_PROTO",
+        "NOT_DAYFLY_AT_ALL",
+        "dayfly_listen",
+    ],
+)
+def test_what_kubernetes_says_of_services_and_what_is_not_ours_is_left_alone(file: Path, variable: str) -> None:
+    assert load_settings(file, {}, {variable: "tcp://10.0.0.1:5555"}).listen == "127.0.0.1:5555"

@@ -9,7 +9,7 @@ from ca.errors import ClaimInvalid, IdentityNotCertifiable
 from ca.identity.claims import optional_string, subject
 from ca.identity.email_address import email_verified
 from ca.identity.go_url import URLError, parse
-from ca.identity.model import Claims, Identity
+from ca.identity.model import Claims, Identity, Naming
 from ca.identity.names import written
 
 
@@ -19,6 +19,9 @@ class ChainguardIdentity:
 
     name: ClassVar[str] = "chainguard-identity"
     challenge_claim: str = "sub"
+
+    def naming(self, issuer: str) -> Naming:
+        return Naming(issuer.partition("*")[0].lower(), self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""

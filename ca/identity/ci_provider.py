@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ca.errors import IdentityNotCertifiable
 from ca.identity.claims import scalar_text, subject
-from ca.identity.model import Claims, Extension, Identity
+from ca.identity.model import Claims, Extension, Identity, Naming
 from ca.identity.names import uri_name
 from ca.identity.template_nodes import MissingKeyError
 from ca.identity.templates import Key, Template
@@ -44,6 +45,10 @@ class CIProvider:
     defaults: Mapping[str, str]
     challenge_claim: str = "sub"
 
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        template = self.subject_alternative_name
+        return Naming(_as_written(template.begins()).lower(), (self.name, template, self.defaults))
+
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""
         sub = subject(claims)
@@ -58,6 +63,11 @@ class CIProvider:
         except MissingKeyError as missing:
             raise _not_certifiable(missing, place, issuer) from None
         return Identity(issuer, sub, name, challenge=sub, extensions=extensions)
+
+
+def _as_written(text: str) -> str:
+    """As much of the text as a URI has unchanged."""
+    return re.split(r"[^A-Za-z0-9:/._-]", text, maxsplit=1)[0]
 
 
 def _not_certifiable(missing: MissingKeyError, place: Extension | None, issuer: str) -> IdentityNotCertifiable:

@@ -190,6 +190,9 @@ def _uri_domain(entry: IssuerFields) -> URL:
 
 
 def _username_domain(entry: IssuerFields) -> str:
+    if set(entry.subject_domain) & set("@!"):
+        # `user!domain` would read as another user's name, or as an e-mail address.
+        raise IdentityConfigurationError("subject-domain", f"{quote(entry.subject_domain)} is no domain")
     if _subject_domain(entry).scheme:
         raise IdentityConfigurationError("subject-domain", "SubjectDomain for username should not contain scheme")
     _validate_allowed_domain(entry.subject_domain, _hostname(_issuer_url(entry)))

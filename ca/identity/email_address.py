@@ -9,7 +9,7 @@ from jsonpath import JSONPath
 
 from ca.errors import ClaimInvalid, ClaimMissing
 from ca.identity.claims import optional_string, required_string, scalar_text
-from ca.identity.model import Claims, Identity
+from ca.identity.model import Claims, Identity, Naming
 from ca.identity.names import email_name, is_email
 
 _TRUTH = {"true": True, "True": True, "false": False, "False": False}
@@ -25,6 +25,9 @@ class EmailAddress:
     """Selects the issuer that the certificate names, such as Dex's upstream identity provider; else `iss`."""
     verification_skipped: bool = False
     """`skip-email-verification`: the issuer vouches for addresses without saying so in `email_verified`."""
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        return Naming(None, self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from ca.errors import ClaimInvalid, ClaimMissing
 from ca.identity.claims import json_type, required_string, subject
-from ca.identity.model import Claims, Identity, URIName
+from ca.identity.model import Claims, Identity, Naming, URIName
 
 _CLAIM: Final = "kubernetes.io"
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -27,6 +27,9 @@ class KubernetesServiceAccount:
 
     name: ClassVar[str] = "kubernetes"
     challenge_claim: str = "sub"
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        return Naming("https://kubernetes.io/namespaces/", self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing or ClaimInvalid."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ca.errors import ClaimInvalid, ClaimMissing, IdentityNotCertifiable
 from ca.identity.claims import json_type, optional_string, required_string, subject
 from ca.identity.go_url import URL, URLError, parse
-from ca.identity.model import Claims, Extension, Identity
+from ca.identity.model import Claims, Extension, Identity, Naming
 from ca.identity.names import written
 
 _Texts = Mapping[str, str]
@@ -30,6 +30,11 @@ class LegacyCI:
     optional: tuple[str, ...] = ()
     required_integers: tuple[str, ...] = ()
     challenge_claim: str = "sub"
+    begins: str = ""
+    """What every SAN begins with; empty where a claim says so."""
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        return Naming(self.begins, self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""
@@ -66,6 +71,7 @@ def buildkite_job(challenge_claim: str = "sub") -> LegacyCI:
         "buildkite-job",
         required=("organization_slug", "pipeline_slug"),
         describe=_describe_buildkite,
+        begins="https://buildkite.com/",
         challenge_claim=challenge_claim,
     )
 
@@ -135,6 +141,7 @@ def github_workflow(challenge_claim: str = "sub") -> LegacyCI:
         "github-workflow",
         required=(*repository, "repository_visibility", *workflow, *run),
         describe=_describe_github,
+        begins="https://github.com/",
         challenge_claim=challenge_claim,
     )
 
@@ -182,5 +189,6 @@ def gitlab_pipeline(challenge_claim: str = "sub") -> LegacyCI:
         optional=("ci_config_sha", "project_visibility"),
         required_integers=("runner_id",),
         describe=_describe_gitlab,
+        begins="https://",
         challenge_claim=challenge_claim,
     )

@@ -101,6 +101,23 @@ class Identity:
     """GITHUB_WORKFLOW_TRIGGER to DEPLOYMENT_ENVIRONMENT; no empty values, none of the three above."""
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Which names an identity type writes, and from what: what it takes to tell that two never write the same."""
+
+    begins: str | None
+    """What every name begins with, as far as that is fixed, in lower case; None for e-mail addresses."""
+    rule: object
+    """Equal where the same name comes of the same claims, so that it means the same."""
+
+    def may_equal(self, other: Naming) -> bool:
+        """Whether both may write one text, whatever kind of name it is: verifiers compare texts."""
+        if self.begins is None or other.begins is None:
+            # Names that are no addresses have a colon, which none has, or end in `!domain`, in which no address ends.
+            return self.begins is other.begins
+        return self.begins.startswith(other.begins) or other.begins.startswith(self.begins)
+
+
 class IdentityType(Protocol):
     """How the claims of one kind of issuer become an identity."""
 
@@ -111,6 +128,9 @@ class IdentityType(Protocol):
     @property
     def challenge_claim(self) -> str:
         """The claim advertised as the string to sign."""
+
+    def naming(self, issuer: str) -> Naming:
+        """The names of an issuer's certificates; `issuer` is a URL or the pattern of a wildcard."""
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Pure. `issuer` is the token's `iss`, a trusted one.

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from ca.errors import ClaimInvalid
 from ca.identity.claims import subject
 from ca.identity.go_quote import quote
-from ca.identity.model import Claims, Identity, URIName
+from ca.identity.model import Claims, Identity, Naming, URIName
 
 _TRUST_DOMAIN: Final = r"[a-z0-9._-]+"
 _SEGMENT: Final = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9._-]+"
@@ -31,6 +31,9 @@ class SPIFFEID:
     name: ClassVar[str] = "spiffe"
     trust_domain: str
     challenge_claim: str = "sub"
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        return Naming(f"spiffe://{self.trust_domain}", self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing or ClaimInvalid."""

@@ -57,6 +57,10 @@ class Key:
 
     key: str
 
+    def begins(self) -> str:
+        """What every text begins with that is rendered."""
+        return ""
+
     def render(self, data: Data) -> str:
         """Raises MissingKeyError."""
         try:
@@ -70,6 +74,13 @@ class Template:
     """A template with actions."""
 
     parts: tuple[Part, ...]
+
+    def begins(self) -> str:
+        """What every text begins with that is rendered."""
+        match self.parts:
+            case (Text(text), *_):
+                return text
+        return ""
 
     def render(self, data: Data) -> str:
         """Raises MissingKeyError."""

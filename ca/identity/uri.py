@@ -8,7 +8,7 @@ from typing import ClassVar
 from ca.errors import ClaimInvalid
 from ca.identity.claims import subject
 from ca.identity.go_url import URL, URLError, parse
-from ca.identity.model import Claims, Identity
+from ca.identity.model import Claims, Identity, Naming
 from ca.identity.names import is_email, written
 
 
@@ -20,6 +20,10 @@ class URISubject:
     domain: URL
     """`subject-domain`; of it scheme and hostname count, not the port, as in Fulcio."""
     challenge_claim: str = "sub"
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        host = self.domain.hostname.decode(errors="replace")
+        return Naming(f"{self.domain.scheme.decode()}://{host}".lower(), self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing, ClaimInvalid or IdentityNotCertifiable."""

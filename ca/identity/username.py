@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ca.errors import ClaimInvalid
 from ca.identity.claims import JOINERS, subject
-from ca.identity.model import Claims, Identity, UserName
+from ca.identity.model import Claims, Identity, Naming, UserName
 from ca.identity.names import is_email
 
 
@@ -19,6 +19,9 @@ class Username:
     domain: str
     """`subject-domain`."""
     challenge_claim: str = "sub"
+
+    def naming(self, issuer: str) -> Naming:  # noqa: ARG002 - the same for every issuer
+        return Naming("", self.name)
 
     def identify(self, issuer: str, claims: Claims) -> Identity:
         """Raises ClaimMissing or ClaimInvalid."""

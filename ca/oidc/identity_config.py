@@ -25,6 +25,7 @@ from ca.identity.configure import (
     identity_type,
 )
 from ca.identity.model import Extension
+from ca.oidc.collisions import collisions
 from ca.oidc.entry import StricterEntry, stricter_problems
 from ca.oidc.in_cluster import POD
 from ca.oidc.loopback import is_loopback
@@ -125,6 +126,7 @@ class _Reading:
             if entry is None or entry.type != "ci-provider" or entry.ci_provider not in broken
         ]
         self._check_overlaps()
+        self._check_collisions([issuer for issuer in issuers if issuer])
         if not issuers and not broken:
             self._report((), "trusts no issuer; add one to oidc-issuers, for there are no default issuers")
         if self._problems:
@@ -172,6 +174,10 @@ class _Reading:
             if specificity(first) == specificity(second) and overlap(first, second):
                 problem = f"matches issuers that {first} matches too, and neither is more specific; join or narrow them"
                 self._report(("meta-issuers", second), problem)
+
+    def _check_collisions(self, issuers: list[TrustedIssuer]) -> None:
+        for issuer, key, problem in collisions(issuers):
+            self._report(("meta-issuers" if issuer.wildcard else "oidc-issuers", issuer.url, key), problem)
 
     def _report(self, place: Place, problem: str) -> None:
         self._problems.append(self._document.error(place, problem))

@@ -87,7 +87,7 @@ class Tools:
 
     @classmethod
     def installed(cls) -> Tools:
-        return cls(Path(os.environ.get("DAYFLY_TOOLS", Path.home() / ".cache" / "dayfly" / "tools")))
+        return cls(Path(os.environ.get("E2E_TOOLS", Path.home() / ".cache" / "dayfly" / "tools")))
 
     def has(self, *names: str) -> bool:
         """Whether these binaries are there; PostgreSQL is `postgres`."""
