@@ -285,8 +285,7 @@ class EmbeddedLog:
                 self._logger.error("log takes nothing: clock set back", cause=str(problem))
                 return "clock", LogUnavailable("the log's clock was set back", retry_after=RETRY_AFTER_TROUBLE)
             case sqlite3.Error() if _code(problem) == sqlite3.SQLITE_IOERR:
-                self._fail("its disk failed", "log's disk failed: ending the process", problem)
-                self._die()
+                self._fail("its disk failed", "log's disk failed: ending the process", problem, then=self._die)
             case sqlite3.Error() if _code(problem) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 self._fail("its file is damaged", "log is damaged: takes nothing until it is repaired", problem)
             case sqlite3.Error() if _code(problem) == sqlite3.SQLITE_FULL:
@@ -307,9 +306,11 @@ class EmbeddedLog:
                 return "internal", InternalError()
         return "stopped", _has_stopped(self._stopped)
 
-    def _fail(self, why: str, event: str, problem: Exception) -> None:
-        self._stopped = why
+    def _fail(self, why: str, event: str, problem: Exception, *, then: Callable[[], None] | None = None) -> None:
         self._logger.critical(event, file=str(self._sequencer.store.path), cause=str(problem), code=_name(problem))
+        if then is not None:
+            then()  # before anybody hears that the log has stopped, and ends the process in another way
+        self._stopped = why
 
     def _answer(self, outcomes: list[_Outcome]) -> None:
         """One wake-up of the event loop for all."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from ca.ct.checkpoint import Checkpoint, sign_checkpoint
+from ca.ct.embedded.index import Waiting
 from ca.ct.embedded.store import Damaged, EntryRow, Head, Store
 from ca.ct.merkle import EMPTY_ROOT, Edge, leaf_hash
 from ca.ct.rfc6962 import SCT, digitally_signed
@@ -62,7 +63,9 @@ class Sequencer:
         self._edge = Edge.EMPTY
         self._root = EMPTY_ROOT
         self._timestamp = 0
+        self._waiting = Waiting()
         self._load()
+        self._waiting = self._waiting.follow(self._edge.size, self._store.hashes)
 
     @property
     def store(self) -> Store:
@@ -90,7 +93,7 @@ class Sequencer:
 
             # 3. What the log has already keeps its place, and gets its first SCT again to the byte.
             identities = [submission.identity for submission in batch]
-            known = store.known(identities)
+            known = self._known(identities)
 
             # 4. The rest gets the next places, each identity one. One timestamp for the batch and its tree head, so
             #    that no SCT in the tree is younger than the head (static-ct-api).
@@ -114,10 +117,13 @@ class Sequencer:
             edge, full_tiles = self._edge.append([row.leaf_hash for row in rows])
             root = edge.root()
 
-            # 6. Persist entries, tiles and issuers; nothing is visible to anybody yet.
+            # 6. Persist entries, tiles, issuers and what the indexes take in; nothing is visible to anybody yet.
             store.insert_entries(rows)
             store.insert_tiles(full_tiles)
             store.insert_issuers(issuers)
+            identity_keys, leaf_hash_keys = self._waiting.append([(row.identity, row.leaf_hash) for row in rows])
+            store.insert_keys("identity", identity_keys)
+            store.insert_keys("leaf_hash", leaf_hash_keys)
 
             # 7. Sign the new tree and put it in the old one's place if that is still there. A signature that does not
             #    get past the commit is never seen by anybody, so the next tree of this size may be another.
@@ -128,6 +134,7 @@ class Sequencer:
             store.commit()
         except BaseException:
             store.rollback()
+            self._waiting = Waiting()  # it may have these entries
             raise
 
         # 9. A crash from here on loses answers, not entries: who asks again gets the SCT of step 3.
@@ -190,6 +197,7 @@ class Sequencer:
             self._load()
         if frozen:
             raise Frozen
+        self._waiting = self._waiting.follow(self._edge.size, self._store.hashes)
         now = milliseconds(self._clock())
         if now + CLOCK_TOLERANCE < head_time:
             raise ClockBehind(f"the clock is {(head_time - now) / 1000:.1f} s behind the log's last tree head")
@@ -201,6 +209,13 @@ class Sequencer:
         if edge.root() != head.root:
             raise Damaged(f"the head is damaged: its edge does not hash to its root at size {head.size}")
         self._edge, self._root, self._timestamp = edge, head.root, head.timestamp
+
+    def _known(self, identities: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Leaf index and timestamp of those that the log has."""
+        candidates = [index for _, index in self._store.candidates("identity", identities)]
+        for identity in identities:
+            candidates += self._waiting.candidates(identity)
+        return {identity: (index, timestamp) for identity, index, timestamp in self._store.places(candidates)}
 
     def _entry(self, submission: Submission, timestamp: int) -> LogEntry:
         fingerprints = self._fingerprints.get(submission.chain)

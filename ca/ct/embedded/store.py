@@ -11,21 +11,27 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
 from ca.ct.embedded.host import Turn
-from ca.ct.merkle import HASH_SIZE, Edge
+from ca.ct.embedded.index import PREFIX_SIZE, indexed_before
+from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, Edge
 from ca.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ca.ct.embedded.index import Key
     from ca.ct.merkle import FullTile
+
+Index = Literal["identity", "leaf_hash"]
+"""By which hash of an entry."""
+_Value = TypeVar("_Value", bytes, int)
 
 APPLICATION_ID: Final = 0x44_61_79_43
 """`DayC`, in the file's header: tells a log from any other SQLite file."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE log (
@@ -47,10 +53,19 @@ CREATE TABLE entry (
   leaf_index INTEGER PRIMARY KEY,
   timestamp INTEGER NOT NULL,
   leaf_hash BLOB NOT NULL,
-  identity BLOB NOT NULL UNIQUE,    -- what makes two submissions the same; looked up before it is inserted
+  identity BLOB NOT NULL,           -- what makes two submissions the same
   tile_leaf BLOB NOT NULL           -- static-ct-api TileLeaf
 ) STRICT;
-CREATE INDEX entry_by_leaf_hash ON entry (leaf_hash);
+CREATE TABLE identity_index (       -- ca/ct/embedded/index.py says which entries are here
+  prefix BLOB NOT NULL,
+  leaf_index INTEGER NOT NULL,
+  PRIMARY KEY (prefix, leaf_index)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE leaf_hash_index (
+  prefix BLOB NOT NULL,
+  leaf_index INTEGER NOT NULL,
+  PRIMARY KEY (prefix, leaf_index)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tile (                 -- full ones alone: they never change
   level INTEGER NOT NULL,
   tile_index INTEGER NOT NULL,
@@ -66,6 +81,8 @@ CREATE TABLE issuer (
 _MAX_ROWS: Final = 256
 """Rows of one statement. Every statement lets go of the interpreter's lock and has to win it back, which a busy event
 loop makes slow; one for many rows pays that once."""
+_PAGE_SIZE: Final = 8192
+"""Bytes. An entry has 1 to 3 kB: of 4096 much is left empty, of 16384 a single entry's commit writes more."""
 _BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for the transaction of somebody who does not take turns, such as the `sqlite3` command."""
 _CACHE_KIB: Final = 16 * 1024
@@ -138,6 +155,7 @@ class Store:
             draft.unlink(missing_ok=True)  # of a start that was cut short: nobody has seen it
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # SQLite takes the mode over
             with closing(_connect(draft)) as sql:
+                sql.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
                 sql.execute("PRAGMA journal_mode = WAL")
                 sql.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -254,22 +272,39 @@ class Store:
         return None if row is None else row[0]
 
     def index_of(self, leaf_hash: bytes) -> int | None:
-        """The leaf index of the entry with this Merkle leaf hash."""
-        row = self._sql.execute("SELECT leaf_index FROM entry WHERE leaf_hash = ?", (leaf_hash,)).fetchone()
-        return None if row is None else row[0]
+        """The leaf index of the entry with this Merkle leaf hash. Raises Damaged where the head is."""
+        size = self.head_state()[0]  # first: what waits for the index now may be in it a moment later, and stays here
+        row = self._sql.execute(
+            "SELECT leaf_index FROM leaf_hash_index JOIN entry USING (leaf_index) WHERE prefix = ? AND leaf_hash = ?",
+            (leaf_hash[:PREFIX_SIZE], leaf_hash),
+        ).fetchone()
+        return self._waiting_index_of(leaf_hash, size) if row is None else row[0]
 
-    def known(self, identities: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        """Leaf index and timestamp of those identities that the log has."""
-        found: dict[bytes, tuple[int, int]] = {}
-        for start in range(0, len(identities), _MAX_ROWS):
-            asked = list(identities[start : start + _MAX_ROWS])
-            width = 1 << (len(asked) - 1).bit_length()  # few widths, so that their statements stay prepared
-            asked += asked[:1] * (width - len(asked))
-            rows = self._sql.execute(
-                f"SELECT identity, leaf_index, timestamp FROM entry WHERE identity IN ({_marks(width)})",  # noqa: S608 - question marks alone
+    def hashes(self, start: int, end: int) -> list[tuple[bytes, bytes]]:
+        """Identity and leaf hash of each entry in [start, end), as many as there are."""
+        return self._sql.execute(
+            "SELECT identity, leaf_hash FROM entry WHERE leaf_index >= ? AND leaf_index < ? ORDER BY leaf_index",
+            (start, end),
+        ).fetchall()
+
+    def candidates(self, index: Index, hashes: Sequence[bytes]) -> list[Key]:
+        """The rows of an index that begin as one of these hashes."""
+        found: list[Key] = []
+        for asked in _in_rows([key_hash[:PREFIX_SIZE] for key_hash in hashes]):
+            found += self._sql.execute(
+                f"SELECT prefix, leaf_index FROM {index}_index WHERE prefix IN ({_marks(len(asked))})",  # noqa: S608 - one of two names, question marks
                 asked,
-            )
-            found.update((identity, (index, timestamp)) for identity, index, timestamp in rows.fetchall())
+            ).fetchall()
+        return found
+
+    def places(self, leaf_indexes: Sequence[int]) -> list[tuple[bytes, int, int]]:
+        """Identity, leaf index and timestamp of those of these entries that there are."""
+        found: list[tuple[bytes, int, int]] = []
+        for asked in _in_rows(leaf_indexes):
+            found += self._sql.execute(
+                f"SELECT identity, leaf_index, timestamp FROM entry WHERE leaf_index IN ({_marks(len(asked))})",  # noqa: S608 - question marks alone
+                asked,
+            ).fetchall()
         return found
 
     # ---- writes ---------------------------------------------------------------------------------------------
@@ -285,16 +320,12 @@ class Store:
             raise
 
     def insert_entries(self, entries: Sequence[EntryRow]) -> None:
-        at = 0
-        while at < len(entries):
-            width = min(_MAX_ROWS, 1 << (len(entries) - at).bit_length() - 1)
-            values = [
-                value
-                for entry in entries[at : at + width]
-                for value in (entry.leaf_index, entry.timestamp, entry.leaf_hash, entry.identity, entry.tile_leaf)
-            ]
-            self._sql.execute(f"INSERT INTO entry VALUES {','.join(['(?,?,?,?,?)'] * width)}", values)  # noqa: S608 - question marks alone
-            at += width
+        rows = [(row.leaf_index, row.timestamp, row.leaf_hash, row.identity, row.tile_leaf) for row in entries]
+        self._insert("entry", rows)
+
+    def insert_keys(self, index: Index, keys: Sequence[Key]) -> None:
+        """New rows of an index; in their order that changes the fewest pages at a time."""
+        self._insert(f"{index}_index", keys)
 
     def insert_tiles(self, tiles: Sequence[FullTile]) -> None:
         rows = [(tile.level, tile.index, tile.hashes) for tile in tiles]
@@ -360,6 +391,37 @@ class Store:
         """Level and index of each stored tile."""
         return iter(self._sql.execute("SELECT level, tile_index FROM tile ORDER BY level, tile_index").fetchall())
 
+    def count_keys(self) -> int:
+        """The rows of both indexes."""
+        (count,) = self._sql.execute(
+            "SELECT (SELECT count(*) FROM identity_index) + (SELECT count(*) FROM leaf_hash_index)"
+        ).fetchone()
+        return int(count)
+
+    def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        at = 0
+        while at < len(rows):
+            width = min(_MAX_ROWS, 1 << (len(rows) - at).bit_length() - 1)
+            marks = ",".join([f"({_marks(len(rows[at]))})"] * width)
+            values = [value for row in rows[at : at + width] for value in row]
+            self._sql.execute(f"INSERT INTO {table} VALUES {marks}", values)  # noqa: S608 - a name of ours, question marks
+            at += width
+
+    def _waiting_index_of(self, leaf_hash: bytes, size: int) -> int | None:
+        """Where the index of a tree of `size` does not have it, level 0 does; the newest are asked for most."""
+        head = self.head()
+        first = head.size // TILE_WIDTH * TILE_WIDTH
+        if first < head.size and (place := _place(head.tree_edge().levels[0], leaf_hash)) is not None:
+            return first + place
+        tiles = self._sql.execute(
+            "SELECT tile_index, hashes FROM tile WHERE level = 0 AND tile_index >= ? ORDER BY tile_index DESC",
+            (indexed_before(size, leaf_hash) // TILE_WIDTH,),
+        ).fetchall()
+        for tile_index, hashes in tiles:
+            if (place := _place(hashes, leaf_hash)) is not None:
+                return int(tile_index) * TILE_WIDTH + place
+        return None
+
     def _full_tile(self, level: int, index: int) -> bytes | None:
         row = self._sql.execute("SELECT hashes FROM tile WHERE level = ? AND tile_index = ?", (level, index)).fetchone()
         return None if row is None else row[0]
@@ -393,12 +455,29 @@ def _check_schema(path: Path, sql: sqlite3.Connection) -> None:
     (version,) = sql.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{path}: has schema {version}, this Dayfly knows {SCHEMA_VERSION}; run the version that wrote it"
+            f"{path}: has schema {version}, this Dayfly knows {SCHEMA_VERSION}; run the version that wrote it, or "
+            "freeze the log with that and begin a new one"
         )
 
 
 def _head_values(head: Head) -> tuple[int, bytes, int, int, str, bytes]:
     return head.size, head.root, head.timestamp, int(head.frozen), head.checkpoint, head.edge
+
+
+def _place(hashes: bytes, wanted: bytes) -> int | None:
+    """Which of `hashes` is `wanted`."""
+    at = hashes.find(wanted)
+    while at >= 0 and at % HASH_SIZE:
+        at = hashes.find(wanted, at + 1)
+    return at // HASH_SIZE if at >= 0 else None
+
+
+def _in_rows(values: Sequence[_Value]) -> Iterator[list[_Value]]:
+    """At most _MAX_ROWS at a time, in few lengths, so that their statements stay prepared: some come twice."""
+    for start in range(0, len(values), _MAX_ROWS):
+        asked = list(values[start : start + _MAX_ROWS])
+        width = 1 << (len(asked) - 1).bit_length()
+        yield asked + asked[:1] * (width - len(asked))
 
 
 def _marks(count: int) -> str:

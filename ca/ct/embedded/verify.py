@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography.x509 import load_der_x509_certificate
 
 from ca.certificate.chain import ChainInvalid
+from ca.ct.embedded.index import PREFIX_SIZE, Waiting, indexed_before
 from ca.ct.embedded.startup import check_entry, check_head, check_seen
 from ca.ct.embedded.store import Damaged, Store
 from ca.ct.merkle import HASH_SIZE, TILE_WIDTH, Edge
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ca.ct.embedded.keys import LogKeys
     from ca.ct.embedded.marker import Marker
-    from ca.ct.embedded.store import EntryRow, Head
+    from ca.ct.embedded.store import EntryRow, Head, Index
     from ca.ct.merkle import FullTile
     from ca.ct.static_ct import LogEntry
 
@@ -78,6 +79,7 @@ def _verify(store: Store, keys: LogKeys, marker: Marker) -> Iterator[Progress]:
             _check_facts(row, entry, last_time, head)
             last_time = entry.timestamp
             chains.check(entry, row.leaf_index)
+        _check_indexes(store, rows, head.size)
         edge, tiles = edge.append([row.leaf_hash for row in rows])
         for tile in tiles:
             _check_tile(store, tile)
@@ -147,8 +149,22 @@ def _check_tile(store: Store, tile: FullTile) -> None:
         raise Damaged(f"tile {tile.index} of level {tile.level} is missing or does not hold the hashes of the tree")
 
 
+def _check_indexes(store: Store, rows: list[EntryRow], size: int) -> None:
+    """Whether each of these entries is found by its hashes, as far as the indexes of a tree of `size` have it."""
+    by: dict[Index, list[tuple[int, bytes]]] = {
+        "identity": [(row.leaf_index, row.identity) for row in rows],
+        "leaf_hash": [(row.leaf_index, row.leaf_hash) for row in rows],
+    }
+    for index, hashes in by.items():
+        expected = [(key_hash, place) for place, key_hash in hashes if place < indexed_before(size, key_hash)]
+        found = set(store.candidates(index, [key_hash for key_hash, _ in expected]))
+        for key_hash, place in expected:
+            if (key_hash[:PREFIX_SIZE], place) not in found:
+                raise Damaged(f"entry {place} cannot be found: the index by {index} lacks it")
+
+
 def _check_surplus(store: Store, filled: set[tuple[int, int]]) -> None:
-    """Tiles that no entry accounts for, and whatever SQLite finds wrong with its pages and indexes."""
+    """Tiles and indexes' rows that no entry accounts for, and whatever SQLite finds wrong with its pages."""
     size = store.head().size  # a running log has gone on
     if surplus := [
         (level, index)
@@ -156,5 +172,11 @@ def _check_surplus(store: Store, filled: set[tuple[int, int]]) -> None:
         if (level, index) not in filled and index >= size >> 8 * (level + 1)
     ]:
         raise Damaged(f"tile {surplus[0][1]} of level {surplus[0][0]} is not of this tree")
+    with store.snapshot():
+        size = store.head().size
+        waiting = Waiting().follow(size, store.hashes)
+        surplus_keys = store.count_keys() - 2 * size + len(waiting)
+    if surplus_keys:
+        raise Damaged(f"the indexes have {surplus_keys} rows that are of no entry")
     if damage := store.damage():
         raise Damaged(damage)

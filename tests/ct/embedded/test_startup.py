@@ -231,10 +231,11 @@ def test_a_truncated_file_is_refused(used: World) -> None:
     assert "put the newest good copy of the file back" in refusal(used)
 
 
-def test_another_schema_is_refused(used: World) -> None:
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_another_schema_is_refused(used: World, version: int) -> None:
     with closing(sqlite3.connect(used.database)) as sql:
-        sql.execute("PRAGMA user_version = 2")
-    assert "has schema 2, this Dayfly knows 1" in refusal(used)
+        sql.execute(f"PRAGMA user_version = {version}")
+    assert f"has schema {version}, this Dayfly knows 2; run the version that wrote it" in refusal(used)
 
 
 @pytest.mark.parametrize("name", [LOG_KEY, LOG_PUBLIC_KEY, NOTE_KEY])
