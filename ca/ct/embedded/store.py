@@ -273,6 +273,8 @@ class Store:
 
     def index_of(self, leaf_hash: bytes) -> int | None:
         """The leaf index of the entry with this Merkle leaf hash. Raises Damaged where the head is."""
+        if len(leaf_hash) != HASH_SIZE:
+            return None
         size = self.head_state()[0]  # first: what waits for the index now may be in it a moment later, and stays here
         row = self._sql.execute(
             "SELECT leaf_index FROM leaf_hash_index JOIN entry USING (leaf_index) WHERE prefix = ? AND leaf_hash = ?",
