@@ -283,11 +283,14 @@ class Store:
         return self._waiting_index_of(leaf_hash, size) if row is None else row[0]
 
     def hashes(self, start: int, end: int) -> list[tuple[bytes, bytes]]:
-        """Identity and leaf hash of each entry in [start, end), as many as there are."""
-        return self._sql.execute(
+        """Identity and leaf hash of each entry in [start, end). Raises Damaged where one is missing."""
+        rows = self._sql.execute(
             "SELECT identity, leaf_hash FROM entry WHERE leaf_index >= ? AND leaf_index < ? ORDER BY leaf_index",
             (start, end),
         ).fetchall()
+        if len(rows) != end - start or any(len(part) != HASH_SIZE for row in rows for part in row):
+            raise Damaged(f"of the entries from {start} to {end - 1} some are missing or without their hashes")
+        return rows
 
     def candidates(self, index: Index, hashes: Sequence[bytes]) -> list[Key]:
         """The rows of an index that begin as one of these hashes."""

@@ -113,6 +113,16 @@ def test_an_entry_that_the_log_would_not_take_is_found(world: World, entry: Subm
         ("DELETE FROM entry WHERE leaf_index = 599", "1 of the entries from 512 to 599 are missing"),
         ("DELETE FROM tile WHERE tile_index = 0", "tile 0 of level 0 is missing"),
         ("UPDATE tile SET hashes = zeroblob(8192) WHERE tile_index = 1", "entry 256 is damaged"),
+        (
+            "DELETE FROM identity_index WHERE leaf_index = (SELECT min(leaf_index) FROM identity_index)",
+            "by identity lacks",
+        ),
+        (
+            "DELETE FROM leaf_hash_index WHERE leaf_index = (SELECT max(leaf_index) FROM leaf_hash_index)",
+            "hash lacks it",
+        ),
+        ("INSERT INTO identity_index VALUES (x'01020304', 17)", "have 1 rows that are of no entry"),
+        ("INSERT INTO leaf_hash_index VALUES (x'01020304', 17)", "have 1 rows that are of no entry"),
         ("INSERT INTO tile VALUES (0, 2, zeroblob(8192))", "entry 512 is damaged"),
         ("INSERT INTO tile VALUES (0, 3, zeroblob(8192))", "tile 3 of level 0 is not of this tree"),
         ("INSERT INTO tile VALUES (1, 0, zeroblob(8192))", "tile 0 of level 1 is not of this tree"),
@@ -199,7 +209,7 @@ def test_one_flipped_bit_is_found_in_every_byte_of_every_column(world: World) ->
     passed = {
         (table, column)
         for table, column in columns(world.database)
-        for row in range({"entry": 2, "issuer": 2, "tile": 0}.get(table, 1))
+        for row in range({"entry": 2, "issuer": 2, "tile": 0, "identity_index": 0, "leaf_hash_index": 0}.get(table, 1))
         if missed(world, table, column, row)
     }
     assert passed == UNSIGNED
@@ -213,6 +223,15 @@ def test_one_flipped_bit_is_found_in_every_column_of_a_tile(world: World, column
     sequencer.sequence([submission(number) for number in range(512)])
     sequencer.store.close()
     assert not missed(world, "tile", column, row, every=997 if column == "hashes" else 1)
+
+
+@pytest.mark.parametrize("table", ["identity_index", "leaf_hash_index"])
+@pytest.mark.parametrize("column", ["prefix", "leaf_index"])
+def test_one_flipped_bit_is_found_in_every_column_of_an_index(world: World, table: str, column: str) -> None:
+    sequencer = world.sequencer()
+    sequencer.sequence([submission(number) for number in range(1024)])
+    sequencer.store.close()
+    assert not missed(world, table, column, row=0)
 
 
 def test_one_flipped_bit_is_found_in_every_page_of_the_file(world: World) -> None:
