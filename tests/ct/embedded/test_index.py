@@ -154,11 +154,12 @@ def test_what_is_not_a_hash_is_not_found(world: World, wanted: bytes) -> None:
 def test_a_batch_that_failed_waits_for_nothing(world: World) -> None:
     sequencer = world.sequencer()
     sequencer.sequence([submission(number) for number in range(250)])
-    pages = sequencer.store._sql.execute("PRAGMA page_count").fetchone()[0]
-    sequencer.store._sql.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    sequencer.store._sql.execute(  # fails at the last statement before the commit
+        "CREATE TEMP TRIGGER broken BEFORE UPDATE ON main.head BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError, match="broken"):
         sequencer.sequence([submission(number) for number in range(1000, 1300)])
-    sequencer.store._sql.execute("PRAGMA max_page_count = 1000000")
+    sequencer.store._sql.execute("DROP TRIGGER broken")
     places = sequencer.sequence([submission(number) for number in range(1300)])
     assert [place.leaf_index for place in places] == list(range(1300))
     with closing(sqlite3.connect(world.database)) as sql:
