@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -35,6 +36,8 @@ TYPES: dict[str, dict[str, str]] = {
     "github": {"type": "ci-provider", "ci-provider": "github-workflow"},
     "kubernetes": {"type": "kubernetes"},
     "username": {"type": "username", "subject-domain": "127.0.0.1"},
+    "uri": {"type": "uri", "subject-domain": "http://127.0.0.1"},
+    "spiffe": {"type": "spiffe", "spiffe-trust-domain": "example.org"},
 }
 
 
@@ -46,6 +49,15 @@ class CA:
     issuers: str
     key: IssuerKey
     directory: Path
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def figure(self, name: str, **labels: str) -> float:
+        """A metric's value; 0 where nothing was counted yet."""
+        return self.registry.get_sample_value(f"dayfly_{name}", labels) or 0.0
+
+    @property
+    def final_signatures(self) -> float:
+        return self.figure("step_seconds_count", step="certificate")
 
     def issuer(self, kind: str) -> str:
         return f"{self.issuers}/{kind}"
@@ -131,7 +143,7 @@ def running_ca(
     issuers_socket, ca_socket = listener(), listener()
     issuers = f"http://127.0.0.1:{issuers_socket.getsockname()[1]}"
     url = f"http://127.0.0.1:{ca_socket.getsockname()[1]}"
-    key = generate_issuer_key()
+    key, registry = generate_issuer_key(), CollectorRegistry()
     apps = [Mount(f"/{kind}", issuer_app(f"{issuers}/{kind}", key, clock)) for kind in TYPES]
     identity = {
         "oidc-issuers": {
@@ -161,10 +173,10 @@ def running_ca(
     )
     with (
         serving(Starlette(routes=apps), issuers_socket),
-        serving(Worker(partial(ca_application, settings, None), settings.log), ca_socket, lifespan="on"),
+        serving(Worker(partial(ca_application, settings, None), settings.log, registry), ca_socket, lifespan="on"),
         httpx.Client(base_url=url) as client,
     ):
-        yield CA(client, issuers, key, directory)
+        yield CA(client, issuers, key, directory, registry)
 
 
 DEAD_ISSUER = "http://127.0.0.1:9/dead"

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -20,33 +18,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from prometheus_client import CollectorRegistry
-from starlette.types import Receive, Scope, Send
 
-from ca.api.app import HTTPSettings, application
-from ca.api.health import Health
-from ca.api.signing import Signing
-from ca.api.trust import Trust
-from ca.certificate.profile import Profile
-from ca.issuance import CertificateAuthority
 from ca.keys.ephemeral import EphemeralKeys, ephemeral_ca_key
-from ca.keys.model import CAKey, CAKeys, SigningKey
-from ca.limits.limiter import Limits
-from ca.limits.memory import MemoryStore
-from ca.limits.settings import LimitsSettings
+from ca.keys.model import CAKey, SigningKey
 from ca.main import clock
-from ca.oidc.identity_config import load_identity_config
-from ca.oidc.registry import IssuerRegistry
-from ca.oidc.verifier import TokenVerifier
-from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.model import PublicKey
-from ca.proof.policy import KeyPolicy
-from ca.telemetry import Metrics
-from ca.trust.material import Operated, OwnParts
-from ca.trust.settings import TrustSettings
+from tests.api.another import another_ca
 from tests.api.server import CA, DEAD_ISSUER, key_request, p256, pem, proof
 from tests.api.test_signing import GITHUB
-from tests.dev.server import listener, serving
 from tests.proof.builders import pem as pem_of
 
 TOKEN = "There was an error processing the identity token"
@@ -212,47 +191,12 @@ def expect(answer: httpx.Response, status: int, code: int, begins: str, reason: 
 # ---- what only another CA refuses ----------------------------------------------------------------------------------
 
 
-@contextmanager
-def another(ca: CA, keys: CAKeys, algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS) -> Iterator[CA]:
-    """A CA for the same tokens with other keys or another allow-list."""
-    registry = IssuerRegistry(load_identity_config(ca.directory / "identity.yaml"))
-    metrics = Metrics(CollectorRegistry())
-    tokens = TokenVerifier(registry, metrics)
-    authority = CertificateAuthority(
-        limits=Limits(LimitsSettings(), MemoryStore(clock), metrics),
-        tokens=tokens,
-        key_policy=KeyPolicy.parse(algorithms),
-        profile=Profile(),
-        keys=keys,
-        log=None,
-    )
-    settings = HTTPSettings()
-    signing = Signing(authority, clock, metrics, body_limit=settings.body_limit, ct="none")
-    trust = Trust(keys, lambda: registry, partial(Operated(TrustSettings()).material, OwnParts([], [])))
-    app = application(signing, trust, Health(keys, {}, clock), settings)
-    socket = listener()
-    url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-
-    async def until_shutdown(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await tokens.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    with serving(until_shutdown, socket, lifespan="on"), httpx.Client(base_url=url) as client:
-        yield CA(client, ca.issuers, ca.key, ca.directory)
-
-
 def ephemeral(**ago: float) -> EphemeralKeys:
     return EphemeralKeys(asyncio.run(ephemeral_ca_key(clock() - timedelta(**ago))))
 
 
 def test_a_kind_of_key_that_the_operator_left_out_is_not_permitted(ca: CA) -> None:
-    with another(ca, ephemeral(), algorithms=("ecdsa-sha2-256-nistp256",)) as strict:
+    with another_ca(ca, ephemeral(), algorithms=("ecdsa-sha2-256-nistp256",)) as strict:
         assert strict.ask().status_code == 200
         for key, begins in (
             (ed25519.Ed25519PrivateKey.generate(), "signing algorithm not permitted: ed25519.PublicKey, "),
@@ -263,7 +207,7 @@ def test_a_kind_of_key_that_the_operator_left_out_is_not_permitted(ca: CA) -> No
 
 
 def test_a_ca_whose_chain_has_expired_is_503(ca: CA) -> None:
-    with another(ca, ephemeral(days=2000)) as expired:
+    with another_ca(ca, ephemeral(days=2000)) as expired:
         expect(expired.ask(), 503, 14, "error communicating with CA backend", "SIGNER_UNAVAILABLE")
 
 
@@ -287,7 +231,7 @@ class WrongSigner:
 
 def test_a_certificate_that_does_not_read_back_is_500_and_says_no_more(ca: CA) -> None:
     true = ephemeral().ca_key
-    with another(ca, EphemeralKeys(CAKey(WrongSigner(true.signing_key), true.chain))) as wrong:
+    with another_ca(ca, EphemeralKeys(CAKey(WrongSigner(true.signing_key), true.chain))) as wrong:
         answer = wrong.ask()
         expect(answer, 500, 13, "Error marshaling code signing certificate", "MISISSUANCE")
         assert answer.json()["message"] == "Error marshaling code signing certificate"
