@@ -64,7 +64,7 @@ def test_exactly_one_sct_is_embedded_and_the_log_saw_the_same_tbs(tmp_path: Path
 
 def test_readyz_says_that_the_log_answers(tmp_path: Path) -> None:
     with ca_with(tmp_path, HonestLog) as (ca, _):
-        assert ca.client.get("/readyz").json() == {"ready": True, "checks": {"caKey": "ok", "log": "ok"}}
+        assert ca.client.get("/readyz").json()["checks"]["log"] == "ok"
 
 
 def test_an_sct_by_another_key_yields_no_certificate(tmp_path: Path) -> None:
