@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from ca.api.app import HTTPSettings
 from ca.ct.settings import CTSettings
 from ca.documents import Document, Place, Settings, load, validate
 from ca.errors import ConfigurationError
+from ca.http.settings import HTTPSettings
 from ca.keys.settings import CASettings
 from ca.limits.settings import MEMORY, LimitsSettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS

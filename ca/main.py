@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry
 
-from ca.api.app import HTTPSettings, application, log_application
+from ca.api.app import application, log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
 from ca.api.signing import Signing
@@ -33,6 +33,9 @@ from ca.ct.settings import EMBEDDED, SWITCHED_OFF
 from ca.ct.submission import AcceptedRoots
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
+from ca.http.front import Front
+from ca.http.settings import HTTPSettings
+from ca.http.tls import LOOK_AGAIN
 from ca.issuance import CertificateAuthority
 from ca.keys.reload import ReloadingFileKey
 from ca.limits.breaker import Breaker
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from ca.ct.rfc6962 import SCT
     from ca.ct.settings import CTSettings, LogElsewhere
     from ca.ct.verify import LogKey
+    from ca.http.tls import ServerCertificate
     from ca.keys.model import CAKeys
     from ca.limits.model import LimitStore
     from ca.oidc.registry import IssuerRegistry
@@ -101,9 +105,17 @@ class Composed:
 
 
 @asynccontextmanager
-async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[Composed]:
-    """Load everything the settings name and put it together. Raises ConfigurationError with the place."""
+async def compose(settings: ServerSettings, metrics: Metrics, front: Front | None = None) -> AsyncIterator[Composed]:
+    """Load everything the settings name and put it together. Raises ConfigurationError with the place.
+
+    `front` is the one whose connections are served.
+    """
+    front = front or Front(settings.http)
     async with AsyncExitStack() as stack:
+        if front.certificate:
+            front.certificate.load(clock())
+            stack.push_async_callback(_cancel, _in_background(partial(_follow, front.certificate, metrics)))
+
         keys = await ReloadingFileKey.load(settings.ca, clock)
         stack.push_async_callback(_cancel, _in_background(keys.run))
 
@@ -128,7 +140,7 @@ async def compose(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[C
         timestamper = load_timestamp_authority(settings.timestamp, clock())
         timestamps = Timestamps(timestamper, clock, metrics) if timestamper else None
         trust = Trust(keys, lambda: issuers.registry, Publisher(settings, keys, timestamper).material)
-        health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers))
+        health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers, front), front.is_draining)
         composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, issuers)
         _at_hangup(stack, keys.look, issuers.look)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
@@ -263,13 +275,16 @@ def _at_hangup(stack: AsyncExitStack, *looks: Callable[[], None]) -> None:
         stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
-def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers) -> dict[str, str]:
+def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front) -> dict[str, str]:
     """Files whose last good content is in use. What is wrong with them is for the operator, hence in the log alone."""
     broken = "the file cannot be loaded; what it last said is in use, and the log says what is wrong"
-    return {
+    checks = {
         "caKeyFiles": broken if keys.last_reload_error else "ok",
         "identityConfig": broken if issuers.last_reload_error else "ok",
     }
+    if front.certificate:
+        checks["tlsFiles"] = broken if front.certificate.last_reload_error else "ok"
+    return checks
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -289,6 +304,15 @@ async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
         for issuer, broken in composed.tokens.broken_issuers(now).items():
             metrics.oidc_breaker_open.labels(issuer).set(broken)
         await asyncio.sleep(GAUGE_INTERVAL)
+
+
+async def _follow(certificate: ServerCertificate, metrics: Metrics) -> None:
+    while True:
+        now = clock()
+        certificate.reload(now)
+        metrics.tls_expiry_seconds.set((certificate.not_after - now).total_seconds())
+        metrics.tls_reload_failed.set(1 if certificate.last_reload_error else 0)
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 async def _keep_keys_fresh(tokens: TokenVerifier) -> None:
@@ -322,6 +346,7 @@ def serve(
             partial(ca_application, settings, wrap),
             bound,
             settings.log,
+            settings.http,
             workers=settings.workers,
             metrics_listen=settings.metrics.listen,
         )
@@ -341,9 +366,9 @@ async def check(settings: ServerSettings) -> None:
 
 @asynccontextmanager
 async def ca_application(
-    settings: ServerSettings, wrap: Callable[[ASGIApp], ASGIApp] | None, metrics: Metrics
+    settings: ServerSettings, wrap: Callable[[ASGIApp], ASGIApp] | None, metrics: Metrics, front: Front
 ) -> AsyncIterator[ASGIApp]:
-    async with compose(settings, metrics) as composed:
+    async with compose(settings, metrics, front) as composed:
         app = application(
             composed.signing, composed.trust, composed.health, settings.http, composed.ctlog, composed.timestamps
         )
@@ -358,23 +383,24 @@ def serve_log(
     Raises ConfigurationError before it listens if anything is wrong.
     """
     configure_logging(log)
+    settings = HTTPSettings()
     build = partial(log_only, logs, roots)
 
     async def check_log() -> None:
-        async with build(Metrics(CollectorRegistry())):
+        async with build(Metrics(CollectorRegistry()), Front(settings)):
             pass
 
     asyncio.run(check_log())
     with bind(listen, "--listen") as bound:
-        run(build, bound, log, workers=workers, metrics_listen=metrics_listen)
+        run(build, bound, log, settings, workers=workers, metrics_listen=metrics_listen)
 
 
 @asynccontextmanager
-async def log_only(logs: LogDirectory, roots: Path, metrics: Metrics) -> AsyncIterator[ASGIApp]:
+async def log_only(logs: LogDirectory, roots: Path, metrics: Metrics, front: Front) -> AsyncIterator[ASGIApp]:
     try:
         accepted = AcceptedRoots.parse(file_bytes(roots))
     except ChainInvalid as problem:
         raise ConfigurationError(f"{roots}: {problem}") from problem
     async with AsyncExitStack() as stack:
         log, endpoints = open_embedded(logs, accepted, metrics, stack)
-        yield log_application(endpoints, Health(None, {EMBEDDED: log}, clock), HTTPSettings())
+        yield log_application(endpoints, Health(None, {EMBEDDED: log}, clock), front.settings)

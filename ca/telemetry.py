@@ -111,6 +111,24 @@ class Metrics:
             "Requests that no limit has seen, since the store could not count.",
             registry=registry,
         )
+        self.connections_ended = Counter(
+            "dayfly_connections_ended",
+            "Connections that the server ended or turned away, by reason: what clients did, never what they said.",
+            ("reason",),
+            registry=registry,
+        )
+        self.tls_expiry_seconds = Gauge(
+            "dayfly_tls_expiry_seconds",
+            "Seconds until the server's TLS certificate expires.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.tls_reload_failed = Gauge(
+            "dayfly_tls_reload_failed",
+            "1 while the TLS certificate's files cannot be loaded and the last good pair is in use.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
         self.chain_expiry_seconds = Gauge(
             "dayfly_chain_expiry_seconds",
             "Seconds until the first certificate of the CA's chain expires.",

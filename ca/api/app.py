@@ -5,12 +5,11 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from pydantic import Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from ca.api.edge import Dispatch, Edge
-from ca.documents import Settings
+from ca.http.forwarded import Forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,15 +23,7 @@ if TYPE_CHECKING:
     from ca.api.signing import Signing
     from ca.api.timestamp import Timestamps
     from ca.api.trust import Trust
-
-
-class HTTPSettings(Settings):
-    """`http:` in the server's configuration."""
-
-    body_limit: int = Field(default=64 * 1024, ge=16 * 1024, le=4 * 1024 * 1024)
-    """Bytes. The floor leaves room for the largest token with a CSR; the ceiling is Fulcio's own limit."""
-    cors_origins: tuple[str, ...] = ("*",)
-    """Web pages that may ask for certificates; `*` for any, as Fulcio has it. There are no cookies to protect."""
+    from ca.http.settings import HTTPSettings
 
 
 def application(
@@ -84,7 +75,8 @@ def _edge(dispatch: Dispatch, settings: HTTPSettings) -> ASGIApp:
         allow_headers=["Accept", "Authorization", "Content-Type", "X-Requested-With", "X-Request-Id"],
         expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
     )
-    return Edge(dispatch, cors)
+    edge = Edge(dispatch, cors, settings.log_client)
+    return Forwarded(edge, settings.proxies) if settings.trusted_proxies else edge
 
 
 async def _openapi(_request: Request) -> Response:

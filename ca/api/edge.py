@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import secrets
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
 
 from ca.api import answers
 from ca.errors import InternalError, MalformedRequest
+from ca.http.forwarded import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     Handler = Callable[[Request], Awaitable[Response]]
+    LogClient = Literal["address", "network", "none"]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SLASHES = re.compile(r"/{2,}")
 _QUIET = frozenset({"/healthz", "/livez", "/readyz"})
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_TLS_ALONE: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Edge:
@@ -36,10 +41,11 @@ class Edge:
     `scope["state"]["record"]` is a dict that handlers add their fields to.
     """
 
-    def __init__(self, app: ASGIApp, for_browsers: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, for_browsers: ASGIApp, log_client: LogClient = "address") -> None:
         """`for_browsers` is the same application with CORS around it, for requests that name an origin."""
         self._app = app
         self._for_browsers = for_browsers
+        self._log_client = log_client
         self._log = structlog.get_logger().bind()  # at once: a lazy one binds again on every record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +55,9 @@ class Edge:
         request_id = _request_id(headers.get(b"x-request-id", b""))
         app = self._for_browsers if b"origin" in headers else self._app
         record: dict[str, object] = {"request_id": request_id, "method": scope["method"], "path": path[:200]}
+        if self._log_client != "none" and scope["client"]:
+            host = scope["client"][0]
+            record["client"] = host if self._log_client == "address" else network_of(host)
         scope["state"] = {"request_id": request_id, "record": record}
         started = perf_counter()
 
@@ -57,6 +66,11 @@ class Edge:
                 record["status"] = message["status"]
                 answered: list[tuple[bytes, bytes]] = message["headers"]
                 answered.append((b"x-request-id", request_id.encode()))
+                answered.append(_NO_SNIFFING)
+                if scope["method"] == "POST":  # certificates, and errors that say what was sent
+                    answered.append(_NO_STORE)
+                if scope["scheme"] == "https":
+                    answered.append(_TLS_ALONE)
                 if not any(name == b"vary" for name, _ in answered):
                     answered.append((b"vary", b"Origin"))
             await send(message)

@@ -32,15 +32,18 @@ class Health:
         logs: Mapping[str, Log],
         clock: Callable[[], datetime],
         degraded: Callable[[], Mapping[str, str]] = dict,
+        draining: Callable[[], bool] = bool,
     ) -> None:
         """`keys` are None of a log alone. `logs` by name, in the order of preference; none where CT is switched off.
 
         `degraded`: further checks by name, `ok` or what is wrong; certificates are issued all the same.
+        `draining`: whether the server is about to stop, and load balancers should send nothing more.
         """
         self._keys = keys
         self._logs = logs
         self._clock = clock
         self._degraded = degraded
+        self._draining = draining
         self._log_states: dict[str, str] = {}
         self._log_asked: datetime | None = None
         self._asking = asyncio.Lock()
@@ -57,6 +60,8 @@ class Health:
         checks = {**self._key_state(now), "log": _summary(logs)}
         ready = checks.get("caKey", "ok") == "ok" and checks["log"] in {"ok", "switched off"}
         checks |= self._degraded()
+        if self._draining():
+            ready, checks["shutdown"] = False, "the server is about to stop"
         several = {"logs": logs} if len(logs) > 1 else {}
         return answers.JSON({"ready": ready, "checks": checks, **several}, 200 if ready else 503)
 

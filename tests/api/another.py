@@ -11,12 +11,13 @@ import httpx
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from ca.api.app import HTTPSettings, application
+from ca.api.app import application
 from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.trust import Trust
 from ca.certificate.profile import Profile
 from ca.ct.model import Log
+from ca.http.settings import HTTPSettings
 from ca.issuance import CertificateAuthority
 from ca.keys.model import CAKeys
 from ca.limits.limiter import Limits

@@ -14,7 +14,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ca.api.app import HTTPSettings, log_application
+from ca.api.app import log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
 from ca.ct.embedded.directory import LogDirectory, Shard
@@ -22,6 +22,7 @@ from ca.ct.embedded.engine import DEFAULT_LIMITS, EmbeddedLog, Limits
 from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.reader import Reader
 from ca.ct.submission import AcceptedRoots
+from ca.http.settings import HTTPSettings
 from ca.main import clock
 from tests.certificate.pki import CA
 from tests.ct.embedded.builders import submission

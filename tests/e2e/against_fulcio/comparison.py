@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtensionOID
 TRANSPORT = frozenset({"date", "content-length", "transfer-encoding", "connection"})
 """Headers that differ between two answers of one server."""
 
-OURS = frozenset({"x-request-id", "access-control-expose-headers"})
+OURS = frozenset({"x-request-id", "access-control-expose-headers", "x-content-type-options", "cache-control"})
 """Headers that Dayfly adds to every answer: clients ignore what they do not know."""
 
 _SCT_LIST = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
