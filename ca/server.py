@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -74,12 +75,23 @@ class Worker:
             async with self._build(metrics, self._front) as self._app:
                 if self._front.settings.drain_delay:
                     _drain_first(self._front)
+                _relieve_collector()
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except ConfigurationError as problem:
             await send({"type": "lifespan.startup.failed", "message": str(problem)})
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _relieve_collector() -> None:
+    """Requests leave few cycles: looked for after every 700 new objects, by default, they cost 3 % of the CPU.
+
+    What is there after the start stays, and need not be looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 
 def _drain_first(front: Front) -> None:
