@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import create_connection
 
 import pytest
 import redis
@@ -25,6 +26,8 @@ class RedisServer:
     directory: Path
     port: int
     arguments: tuple[str, ...]
+    config: Path | None
+    """Of a sentinel."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -32,18 +35,14 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [PROGRAM, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
-        command += ["--save", "", "--logfile", str(self.directory / f"redis-{self.port}.log"), *self.arguments]
+        command = [PROGRAM, *([str(self.config), "--sentinel"] if self.config else ["--save", ""])]
+        command += ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
+        command += ["--logfile", str(self.directory / f"redis-{self.port}.log"), *self.arguments]
         self.process = subprocess.Popen(command)
-        for _ in range(200):
-            try:
-                self.command("PING")
-            except (redis.ConnectionError, redis.TimeoutError):
-                time.sleep(0.02)
-            except redis.RedisError:
-                return  # it wants a password or TLS, so it is there
-            else:
+        for _ in range(500):
+            with suppress(OSError), create_connection(("127.0.0.1", self.port), timeout=1):
                 return
+            time.sleep(0.02)
         raise AssertionError((self.directory / f"redis-{self.port}.log").read_text())
 
     def stop(self) -> None:
@@ -67,10 +66,12 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(directory: Path, *arguments: str, port: int | None = None) -> Iterator[RedisServer]:
-    server = RedisServer(directory, port or free_port(), arguments)
-    server.start()
+def redis_server(
+    directory: Path, *arguments: str, port: int | None = None, config: Path | None = None
+) -> Iterator[RedisServer]:
+    server = RedisServer(directory, port or free_port(), arguments, config)
     try:
+        server.start()
         yield server
     finally:
         server.stop()

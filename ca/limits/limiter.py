@@ -153,5 +153,6 @@ class Limits:
 
 def _key(limit: str, *whose: str) -> bytes:
     """Short, however long what a token says is."""
-    digest = hashlib.sha256("\n".join(whose).encode()).hexdigest()
+    # Lengths in front, or one pair could be spelled as another.
+    digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in whose).encode()).hexdigest()
     return f"{limit}:{digest[:32]}".encode()

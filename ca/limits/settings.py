@@ -51,7 +51,7 @@ class LimitsSettings(Settings):
     """Requests of a client address whose token or proof of possession is refused."""
     issuer: Limit = None
     """Certificates for the tokens of an issuer. Off: what is right depends on the size of the instance."""
-    identity: Limit = parse_rate("20/s burst 6000")
+    identity: Limit = parse_rate("100/s burst 6000")
     """Certificates for a subject of an issuer."""
     clients: dict[str, Limit] = Field(default_factory=dict)
     """Another `client` limit for each address of a network."""

@@ -137,9 +137,14 @@ def running_ca(
     http: dict[str, Any] | None = None,
     *,
     more_issuers: dict[str, dict[str, str]] | None = None,
+    limits: dict[str, Any] | None = None,
+    guards: dict[str, str] | None = None,
     named: bool = True,
 ) -> Iterator[CA]:
-    """A CA whose files are in `directory`; the log of `ct`, else none. `named` if it says how clients reach it."""
+    """A CA whose files are in `directory`; the log of `ct`, else none. `named` if it says how clients reach it.
+
+    `guards` has the token guards of kinds of issuers.
+    """
     issuers_socket, ca_socket = listener(), listener()
     issuers = f"http://127.0.0.1:{issuers_socket.getsockname()[1]}"
     url = f"http://127.0.0.1:{ca_socket.getsockname()[1]}"
@@ -148,6 +153,7 @@ def running_ca(
     identity = {
         "oidc-issuers": {
             f"{issuers}/{kind}": {"issuer-url": f"{issuers}/{kind}", "client-id": "sigstore", **fields}
+            | ({"token-guard": guards[kind]} if guards and kind in guards else {})
             for kind, fields in TYPES.items()
         }
         | {dead: {"issuer-url": dead, "client-id": "sigstore", "type": "email"} for dead in [DEAD_ISSUER]}
@@ -164,6 +170,7 @@ def running_ca(
             "ct": ct or {"log": "none"},
             "data": directory,
             "http": http or {},
+            "limits": limits or {},
             "trust": {"url": url} if named else {},
             "timestamp": {
                 "chain": directory / "ca/timestamp-chain.pem",
