@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -86,9 +87,14 @@ def entry(cluster, pod):
     )
 
 
-def cache(cluster, **others):
+@asynccontextmanager
+async def cache(cluster, **others):
     ports = {"10.96.0.1": cluster.port, "10.0.0.9": others.get("port", 0)}
-    return IssuerKeyCache(metrics(), LocalInternet({HOST: [["10.96.0.1"]], "other.svc": [["10.0.0.9"]]}, ports))
+    keys = IssuerKeyCache(metrics(), LocalInternet({HOST: [["10.96.0.1"]], "other.svc": [["10.0.0.9"]]}, ports))
+    try:
+        yield keys
+    finally:
+        await keys.aclose()
 
 
 async def test_the_token_is_not_sent_to_another_host_not_even_by_a_redirect(cluster, entry, tmp_path):
@@ -104,20 +110,18 @@ async def test_the_token_is_not_sent_to_another_host_not_even_by_a_redirect(clus
                 cluster.misbehave(
                     "discovery", misbehaving.redirect("https://other.svc/.well-known/openid-configuration")
                 )
-            keys = cache(cluster, port=port)
-            with pytest.raises(IssuerUnavailable, match="another host"):
-                await keys.get(cluster.issuer, entry, NOW)
-            await keys.aclose()
+            async with cache(cluster, port=port) as keys:
+                with pytest.raises(IssuerUnavailable, match="another host"):
+                    await keys.get(cluster.issuer, entry, NOW)
         assert shown == []
 
 
 async def test_the_token_is_not_sent_to_another_port_of_the_host(cluster, entry):
     asked(cluster)
     cluster.metadata = {"jwks_uri": f"https://{HOST}:8443/jwks"}
-    keys = cache(cluster)
-    with pytest.raises(IssuerUnavailable, match="another host"):
-        await keys.get(cluster.issuer, entry, NOW)
-    await keys.aclose()
+    async with cache(cluster) as keys:
+        with pytest.raises(IssuerUnavailable, match="another host"):
+            await keys.get(cluster.issuer, entry, NOW)
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -125,22 +129,20 @@ async def test_without_its_token_the_issuer_is_not_asked(cluster, entry, content
     entry.reach.bearer_token_file.unlink()
     if content:
         entry.reach.bearer_token_file.write_bytes(content)
-    keys = cache(cluster)
-    with pytest.raises(IssuerUnavailable, match="bearer-token-file") as unavailable:
-        await keys.get(cluster.issuer, entry, NOW)
-    assert str(entry.reach.bearer_token_file) not in unavailable.value.detail
-    assert not cluster.fetches
-    await keys.aclose()
+    async with cache(cluster) as keys:
+        with pytest.raises(IssuerUnavailable, match="bearer-token-file") as unavailable:
+            await keys.get(cluster.issuer, entry, NOW)
+        assert str(entry.reach.bearer_token_file) not in unavailable.value.detail
+        assert not cluster.fetches
 
 
 async def test_the_tokens_text_is_in_no_error(cluster, entry):
     entry.reach.bearer_token_file.write_text("secret\r\nX-Evil: 1")
-    keys = cache(cluster)
-    with pytest.raises(IssuerUnavailable) as unavailable:
-        await keys.get(cluster.issuer, entry, NOW)
-    assert "secret" not in unavailable.value.detail
-    assert not cluster.fetches
-    await keys.aclose()
+    async with cache(cluster) as keys:
+        with pytest.raises(IssuerUnavailable) as unavailable:
+            await keys.get(cluster.issuer, entry, NOW)
+        assert "secret" not in unavailable.value.detail
+        assert not cluster.fetches
 
 
 async def test_a_new_ca_is_trusted_when_its_file_changes(cluster, entry, tmp_path):
@@ -148,12 +150,11 @@ async def test_a_new_ca_is_trusted_when_its_file_changes(cluster, entry, tmp_pat
     good = entry.reach.ca_certificate_file.read_text()
     (tmp_path / "other").mkdir()
     entry.reach.ca_certificate_file.write_text(self_signed(tmp_path / "other", host=HOST)[0].read_text())
-    keys = cache(cluster)
-    with pytest.raises(IssuerUnavailable, match="not trusted"):
-        await keys.get(cluster.issuer, entry, NOW)
-    entry.reach.ca_certificate_file.write_text("no certificate")
-    with pytest.raises(IssuerUnavailable, match="ca-cert-file"):
-        await keys.get(cluster.issuer, entry, NOW + timedelta(seconds=10))
-    entry.reach.ca_certificate_file.write_text(good)
-    assert await keys.get(cluster.issuer, entry, NOW + timedelta(seconds=30))
-    await keys.aclose()
+    async with cache(cluster) as keys:
+        with pytest.raises(IssuerUnavailable, match="not trusted"):
+            await keys.get(cluster.issuer, entry, NOW)
+        entry.reach.ca_certificate_file.write_text("no certificate")
+        with pytest.raises(IssuerUnavailable, match="ca-cert-file"):
+            await keys.get(cluster.issuer, entry, NOW + timedelta(seconds=10))
+        entry.reach.ca_certificate_file.write_text(good)
+        assert await keys.get(cluster.issuer, entry, NOW + timedelta(seconds=30))
