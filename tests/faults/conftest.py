@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from ca.keys.ceremony import write_ca
+from tests.api.conftest import ca
 from tests.oidc.conftest import provider, shared_provider
 from tests.oidc.provider import Provider
 
-__all__ = ["provider", "shared_provider"]
+__all__ = ["ca", "provider", "shared_provider"]
 
 ServerFile = Callable[..., Path]
 
