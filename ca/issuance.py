@@ -10,7 +10,7 @@ from ca.certificate import lint
 from ca.certificate.profile import assemble, new_serial
 from ca.ct.model import Precertificate
 from ca.ct.rfc6962 import sct_list
-from ca.errors import CallerError, ClientLeft, KeyUnparsable, TokenMissing
+from ca.errors import CallerError, ClientLeft, KeyBlocked, KeyUnparsable, TokenMissing
 from ca.limits.model import TokenUse
 from ca.oidc.model import UNGUARDED
 from ca.proof import prove
@@ -159,6 +159,8 @@ class CertificateAuthority:
         # 8. The TBS, once. From here on one CA key, one serial and one `now`, whatever is reloaded meanwhile.
         ca_key = self._keys.current(now)
         signing, chain = ca_key.signing_key, ca_key.chain
+        if key.spki in chain.spkis:
+            raise KeyBlocked("it is a key of this CA; make one of your own")
         progress.serial = serial = new_serial()
         draft = self._profile.draft(identity, key, chain, signing.signature_algorithm, serial, now)
         progress.done("draft")

@@ -49,6 +49,8 @@ class Chain:
     """The issuing certificate's SubjectKeyIdentifier; None where it has none."""
     spki: bytes
     """DER SubjectPublicKeyInfo of the issuing key."""
+    spkis: frozenset[bytes]
+    """DER SubjectPublicKeyInfo of every certificate: keys that are the CA's own."""
     issuer_key_hash: bytes
     """SHA-256 of `spki`, 32 bytes (RFC 6962 §3.2)."""
     not_before: datetime
@@ -79,7 +81,7 @@ class Chain:
         issuing = certificates[0]
         try:
             tbs = asn1.decode_der(structures.TBSCertificate, issuing.tbs_certificate_bytes)
-            spki = issuing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            spki = _spki(issuing)
         except (ValueError, UnsupportedAlgorithm) as problem:
             raise ChainInvalid(f"{_name(issuing)} is no version 3 CA certificate: {problem}") from problem
         if structures.encode(tbs.subject_public_key_info) != spki:
@@ -92,6 +94,7 @@ class Chain:
             issuer=structures.encode(tbs.subject),
             key_identifier=_key_identifier(issuing),
             spki=spki,
+            spkis=frozenset({spki, *map(_spki, certificates[1:])}),
             issuer_key_hash=hashlib.sha256(spki).digest(),
             not_before=max(certificate.not_valid_before_utc for certificate in certificates),
             not_after=min(certificate.not_valid_after_utc for certificate in certificates),
@@ -201,6 +204,10 @@ def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
 def _key_identifier(certificate: x509.Certificate) -> bytes | None:
     identifier = _extension(certificate, x509.SubjectKeyIdentifier)
     return identifier.digest if identifier else None
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _name(certificate: x509.Certificate) -> str:

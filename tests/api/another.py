@@ -42,6 +42,7 @@ def another_ca(
     keys: CAKeys,
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS,
     *,
+    blocked: frozenset[bytes] = frozenset(),
     profile: Profile | None = None,
     log: Log | None = None,
     clock: Callable[[], datetime] = clock,
@@ -54,7 +55,7 @@ def another_ca(
     authority = CertificateAuthority(
         limits=Limits(LimitsSettings(), MemoryStore(clock), metrics),
         tokens=tokens,
-        key_policy=KeyPolicy.parse(algorithms),
+        key_policy=KeyPolicy.parse(algorithms, blocked),
         profile=profile or Profile(),
         keys=keys,
         log=log,
