@@ -46,7 +46,7 @@ interop: .venv/dev ## Drive a live Dayfly with real clients, a real log and a re
 	tests/e2e/install-tools
 	$(BIN)/pytest -q tests/e2e --timeout 600
 
-bench: .venv/dev ## Measure what a certificate costs, alone and with a log, beside Fulcio where it is installed
+bench: .venv/dev ## Measure what a certificate costs, beside Fulcio where it is installed, and an entry of the log
 	$(BIN)/python -m tests.bench
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import with_log, without_log
+from tests.bench import log_cost, with_log, without_log
 from tests.bench.bench import Bench
 from tests.bench.world import world
 from tests.e2e.processes import Tools
 
-PARTS = {"without-log": without_log.run, "with-log": with_log.run}
+PARTS = {"without-log": without_log.run, "with-log": with_log.run, "log-cost": log_cost.run}
 
 
 def main() -> None:
