@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sqlite3
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from socket import create_server
 
@@ -16,8 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
+from ca.ct.embedded.directory import LogDirectory
+from ca.ct.embedded.host import HostLock
 from ca.keys.ceremony import create_intermediate, create_root
 from ca.main import clock
+from tests.ct.embedded.builders import submission
 from tests.ct.embedded.disk import build_disk
 from tests.ct.embedded.oracle import check_log
 from tests.ct.logs import signed_by_log
@@ -295,3 +301,66 @@ def test_it_does_not_start_on_an_old_copy(data: Path, roots: Path, ca: CA) -> No
     (data / "ctlog.sqlite").write_bytes(old)
     listen = f"127.0.0.1:{free_port()}"
     assert "it is an old copy" in refused("--data", data, "--listen", listen, "--roots", roots)
+
+
+@pytest.fixture
+def used(data: Path) -> Path:
+    """A log with two entries."""
+    add(data, clock)
+    return data
+
+
+def add(data: Path, its_clock: Callable[[], datetime]) -> None:
+    async def run() -> None:
+        logs = LogDirectory(data)
+        opened = logs.open(logs.current(), its_clock)
+        await asyncio.gather(opened.add(submission(1)), opened.add(submission(2)))
+        await opened.aclose()
+
+    asyncio.run(run())
+
+
+def not_started(data: Path, roots: Path) -> str:
+    return refused("--data", data, "--listen", f"127.0.0.1:{free_port()}", "--roots", roots)
+
+
+def test_it_does_not_begin_a_lost_log_again(used: Path, roots: Path) -> None:
+    for file in used.glob("ctlog.sqlite*"):
+        file.unlink()
+    said = not_started(used, roots)
+    assert "ctlog.sqlite: is missing, but a log was seen before" in said
+    assert "put the newest copy of the file back" in said
+    assert not (used / "ctlog.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE head SET root = zeroblob(32)", "does not hash to its root"),
+        ("UPDATE head SET edge = zeroblob(length(edge))", "does not hash to its root"),
+        ("UPDATE head SET checkpoint = replace(checkpoint, '2026h2', '2027h1')", "not signed by the log's keys"),
+        ("UPDATE entry SET leaf_hash = zeroblob(32) WHERE leaf_index = 1", "entry 1 is damaged"),
+        ("DELETE FROM entry WHERE leaf_index = 1", "of the entries from 0 to 1 "),
+    ],
+)
+def test_it_does_not_start_on_a_damaged_log(used: Path, roots: Path, statement: str, said: str) -> None:
+    with closing(sqlite3.connect(used / "ctlog.sqlite")) as sql, sql:
+        assert sql.execute(statement).rowcount == 1
+    refusal = not_started(used, roots)
+    assert said in refusal
+    assert "put the newest good copy of the file back" in refusal
+
+
+def test_it_does_not_start_while_the_clock_is_behind(data: Path, roots: Path) -> None:
+    later = clock() + timedelta(hours=1)
+    add(data, lambda: later)
+    said = not_started(data, roots)
+    assert re.search(r"the clock is 3[56][0-9]{2}\.[0-9] s behind the log's last tree head; correct the clock", said)
+
+
+def test_it_does_not_start_while_another_host_has_the_log(used: Path, roots: Path) -> None:
+    other = HostLock.hold(used / "ctlog.sqlite", host="another b007")
+    said = not_started(used, roots)
+    assert "is in use on another host, 'another b007'" in said
+    assert "stop the other one, or give this one a log of its own" in said
+    other.release()
