@@ -173,15 +173,29 @@ def config_check(
     config: Annotated[
         Path, typer.Option("--config", "-c", metavar="FILE", help="The server's configuration file.")
     ] = Path("config/ca.yaml"),
+    online: Annotated[
+        bool, typer.Option("--online", help="Try each issuer as well: discovery, keys, algorithms, clock.")
+    ] = False,
+    issuer: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="With `--online`: an issuer of a wildcard to try.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With `--online`: print how they did as JSON alone.")] = False,
 ) -> None:
     """Load everything the server would, and say what is wrong, with file and line.
 
-    Variables such as `DAYFLY_CT_LOG` count, as they do for the server. Ends with 78 if anything is wrong.
+    Variables such as `DAYFLY_CT_LOG` count, as they do for the server. Ends with 78 if anything is wrong, and with 1 if
+    all is right but an issuer does not do.
     """
+    if (issuer or as_json) and not online:
+        raise typer.BadParameter("--issuer and --json go with --online")
     with errors():
         from ca.cli.check import check
+        from ca.cli.online import online as try_issuers
 
-        check(config, Console(soft_wrap=True))
+        out = Console(soft_wrap=True)
+        check(config, Console(quiet=True) if as_json else out)
+        if online and not try_issuers(config, issuer or [], out, as_json=as_json):
+            raise typer.Exit(REFUSED)
 
 
 @app.command()

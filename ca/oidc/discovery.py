@@ -25,6 +25,8 @@ class Discovered:
     """Of ALGORITHMS, those that the issuer signs with."""
     max_age: int | None
     """Seconds, as in Fetched."""
+    date: str = ""
+    """As in Fetched."""
 
 
 async def discover(fetcher: Fetcher, issuer: str, reach: Reach) -> Discovered:
@@ -35,7 +37,8 @@ async def discover(fetcher: Fetcher, issuer: str, reach: Reach) -> Discovered:
         claimed = fetched.content.get("issuer")
         shown = quoted(claimed) if isinstance(claimed, str) else "none"
         raise FetchError(f"its issuer is {shown} instead of {quoted(issuer)}")
-    return Discovered(_jwks_uri(fetched.content, issuer, reach), _algorithms(fetched.content), fetched.max_age)
+    jwks_uri, algorithms = _jwks_uri(fetched.content, issuer, reach), _algorithms(fetched.content)
+    return Discovered(jwks_uri, algorithms, fetched.max_age, fetched.date)
 
 
 def _jwks_uri(document: dict[str, Any], issuer: str, reach: Reach) -> str:

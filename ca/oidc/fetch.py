@@ -45,6 +45,8 @@ class Fetched:
     content: dict[str, Any]
     max_age: int | None
     """Seconds that the answer's Cache-Control allows; None where it says nothing."""
+    date: str = ""
+    """The answer's Date (RFC 9110 §6.6.1), as it is."""
 
 
 class Fetcher:
@@ -164,7 +166,8 @@ async def _read(response: httpcore.Response, limit: int) -> Fetched:
         if len(content) > limit:
             raise FetchError(f"an answer of more than {limit >> 10} KiB")
     try:
-        return Fetched(decode_object(bytes(content)), _max_age(_header(response, b"cache-control")))
+        max_age, date = _max_age(_header(response, b"cache-control")), _header(response, b"date")
+        return Fetched(decode_object(bytes(content)), max_age, date)
     except StrictJSONError as error:
         raise FetchError(f"an answer that is refused: {error}") from error
 
