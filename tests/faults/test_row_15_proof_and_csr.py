@@ -51,7 +51,7 @@ PROOFS = {
     "r = s = 1": integers(b"\1", b"\1"),
     "r = s = the order": integers(octets(P256_ORDER), octets(P256_ORDER)),
     "s beyond the order": integers(octets(R), octets(S + P256_ORDER)),
-    "negative r": integers(octets(R - (1 << 256))[-33:] if R >> 255 else b"\xff" + octets(R), octets(S)),
+    "negative r": integers((-R).to_bytes(33, "big", signed=True), octets(S)),
     "negative s": integers(octets(R), (-S).to_bytes(33, "big", signed=True)),
     "r with leading zeros": integers(b"\0\0\0" + octets(R), octets(S)),
     "an indefinite length": b"\x30\x80" + integers(octets(R), octets(S))[2:] + b"\0\0",
