@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -13,6 +14,7 @@ from ca.errors import (
     AudienceMismatch,
     ClaimInvalid,
     ClaimMissing,
+    IssuerDisabled,
     IssuerNotTrusted,
     IssuerUnavailable,
     TokenAlgorithmRefused,
@@ -22,6 +24,7 @@ from ca.errors import (
     TokenNotYetValid,
     TokenSignatureInvalid,
 )
+from ca.oidc.registry import IssuerRegistry
 from tests.oidc import provider as misbehaving
 from tests.oidc.provider import ALGORITHMS, NOW, Provider, make_key, sign
 from tests.oidc.trusting import trusted, verifier
@@ -367,3 +370,28 @@ async def test_a_signature_does_not_excuse_an_ambiguous_header(provider):
         signing_input = f"{b64(header)}.{payload}"
         signature = b64(JWSRegistry.algorithms["ES256"].sign(signing_input.encode(), key))
         await refusal(provider, f"{signing_input}.{signature}", TokenMalformed)
+
+
+async def test_new_issuers_are_trusted_at_once_and_old_ones_are_forgotten_with_their_keys(provider):
+    tokens = verifier(provider.issuer)
+    assert await tokens.verify(provider.token(), NOW)
+    tokens.use(IssuerRegistry([]))
+    assert tokens.jwks_ages(NOW) == {}
+    with pytest.raises(IssuerNotTrusted):
+        await tokens.verify(provider.token(), NOW)
+    tokens.use(IssuerRegistry([trusted(provider.issuer, enabled=False)]))
+    with pytest.raises(IssuerDisabled):
+        await tokens.verify(provider.token(), NOW)
+    tokens.use(IssuerRegistry([trusted(provider.issuer)]))
+    assert await tokens.verify(provider.token(), NOW)
+    assert provider.fetches == {"discovery": 2, "jwks": 2}
+    await tokens.aclose()
+
+
+async def test_a_token_that_is_being_verified_keeps_the_issuers_it_began_with(provider):
+    tokens = verifier(provider.issuer)
+    begun = asyncio.create_task(tokens.verify(provider.token(), NOW))
+    await asyncio.sleep(0)
+    tokens.use(IssuerRegistry([trusted(provider.issuer, enabled=False)]))
+    assert (await begun).trusted.enabled
+    await tokens.aclose()
