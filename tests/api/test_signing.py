@@ -466,3 +466,10 @@ def test_configured_origins_alone_may_ask(tmp_path_factory: pytest.TempPathFacto
         for origin, allowed in (("https://good.example", True), ("https://evil.example", False)):
             answer = ca.client.get("/healthz", headers={"Origin": origin})
             assert ("access-control-allow-origin" in answer.headers) is allowed
+
+
+def test_answers_are_neither_stored_nor_guessed_at(ca: CA) -> None:
+    for answer in (ca.ask(), ca.ask("no token"), ca.sign({}, version=1)):
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert not {"server", "strict-transport-security"} & set(answer.headers), "the latter is for TLS alone"

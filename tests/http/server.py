@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from ca.http.front import Front
 from ca.http.settings import HTTPSettings
+from ca.main import clock
 from ca.server import config_of
 from ca.telemetry import Metrics
 from tests.dev.server import listener
@@ -82,6 +83,8 @@ def rest(client: socket) -> bytes:
 def guarded(**settings: Any) -> Iterator[Guarded]:
     front, app, bound = Front(HTTPSettings.model_validate({**SHORT, **settings})), Echo(), listener()
     front.metrics = Metrics(CollectorRegistry())
+    if front.certificate:
+        front.certificate.load(clock())
     config = config_of(app, front, lifespan="off")
     config.loop = "asyncio"  # which closes in threads
     config.timeout_graceful_shutdown = 1
