@@ -144,7 +144,8 @@ def config_of(app: Any, front: Front, **more: Any) -> uvicorn.Config:
         app,
         http=partial(GuardedProtocol, front),  # type: ignore[arg-type]  # uvicorn calls it and asks no more of it
         ws="none",  # else a library that happens to be installed answers upgrades
-        loop="uvloop",
+        # A server on uvloop lost connections that `start_tls` had secured, within three of them.
+        loop="asyncio" if front.certificate else "uvloop",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -154,7 +154,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """End what has taken too long. A connection that is closing still counts: its client may not read."""
         now = self.loop.time()
-        unsent = self.transport.get_write_buffer_size()
+        # asyncio's TLS transport has no buffer any more once it closes.
+        unsent = self._unsent if self.transport.is_closing() else self.transport.get_write_buffer_size()
         if unsent == 0 or unsent < self._unsent:
             self._taken = now
         self._unsent = unsent
