@@ -51,7 +51,7 @@ bench: .venv/dev ## Measure what a certificate costs, beside Fulcio where it is 
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --group build -o requirements/core.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra tuf --group build -o requirements/core.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --all-extras --group build --group dev -c requirements/core.lock -o requirements/dev.lock
 
 clean: ## Remove .venv and what the tools left
