@@ -26,6 +26,7 @@ from ca.proof.policy import KeyPolicy
 from ca.telemetry import LogSettings
 from ca.timestamp.settings import TimestampSettings
 from ca.trust.settings import TrustSettings
+from ca.tuf.settings import TUFSettings
 
 ENV_PREFIX = "DAYFLY_"
 MAX_PORT = 65535
@@ -76,6 +77,7 @@ class ServerSettings(Settings):
     metrics: MetricsSettings = MetricsSettings()
     timestamp: TimestampSettings = TimestampSettings()
     trust: TrustSettings = TrustSettings()
+    tuf: TUFSettings = TUFSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("client_signing_algorithms")

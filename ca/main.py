@@ -21,6 +21,7 @@ from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.timestamp import Timestamps
 from ca.api.trust import Trust
+from ca.api.tuf import TUFFiles
 from ca.certificate.chain import ChainInvalid
 from ca.certificate.profile import Profile
 from ca.ct.embedded.directory import LogDirectory
@@ -73,6 +74,8 @@ if TYPE_CHECKING:
     from ca.oidc.registry import IssuerRegistry
     from ca.telemetry import LogSettings
     from ca.trust.model import TrustMaterial
+    from ca.tuf.renewal import Renewal
+    from ca.tuf.settings import TUFSettings
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
@@ -140,12 +143,27 @@ async def compose(settings: ServerSettings, metrics: Metrics, front: Front | Non
         timestamper = load_timestamp_authority(settings.timestamp, clock())
         timestamps = Timestamps(timestamper, clock, metrics) if timestamper else None
         trust = Trust(keys, lambda: issuers.registry, Publisher(settings, keys, timestamper).material)
-        health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers, front), front.is_draining)
+        tuf = open_tuf(settings.tuf, metrics, stack)
+        health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers, front, tuf), front.is_draining)
         composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, issuers)
         _at_hangup(stack, keys.look, issuers.look)
         stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
         stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
+
+
+def open_tuf(settings: TUFSettings, metrics: Metrics, stack: AsyncExitStack) -> Renewal | None:
+    """The TUF repository that the settings name, kept fresh. Raises ConfigurationError."""
+    if settings.directory is None:
+        return None
+    try:
+        from ca.tuf.renewal import Renewal
+    except ImportError as problem:
+        raise ConfigurationError("tuf.directory: needs more packages: pip install 'dayfly[tuf]'") from problem
+    renewal = Renewal.open(settings, clock)
+    if renewal:
+        stack.push_async_callback(_cancel, _in_background(partial(renewal.run, metrics)))
+    return renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +293,7 @@ def _at_hangup(stack: AsyncExitStack, *looks: Callable[[], None]) -> None:
         stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
-def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front) -> dict[str, str]:
+def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front, tuf: Renewal | None) -> dict[str, str]:
     """Files whose last good content is in use. What is wrong with them is for the operator, hence in the log alone."""
     broken = "the file cannot be loaded; what it last said is in use, and the log says what is wrong"
     checks = {
@@ -284,6 +302,8 @@ def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front) -
     }
     if front.certificate:
         checks["tlsFiles"] = broken if front.certificate.last_reload_error else "ok"
+    if tuf:
+        checks["tuf"] = "something expires soon or cannot be renewed; the log says what" if tuf.problem else "ok"
     return checks
 
 
@@ -370,7 +390,13 @@ async def ca_application(
 ) -> AsyncIterator[ASGIApp]:
     async with compose(settings, metrics, front) as composed:
         app = application(
-            composed.signing, composed.trust, composed.health, settings.http, composed.ctlog, composed.timestamps
+            composed.signing,
+            composed.trust,
+            composed.health,
+            settings.http,
+            composed.ctlog,
+            composed.timestamps,
+            TUFFiles(settings.tuf.directory) if settings.tuf.directory else None,
         )
         yield wrap(app) if wrap else app
 

@@ -67,6 +67,13 @@ class Metrics:
             "Certificates that the lint held back. Anything but 0 is an alarm.",
             registry=registry,
         )
+        self.tuf_expiry_seconds = Gauge(
+            "dayfly_tuf_expiry_seconds",
+            "Seconds until clients stop believing the TUF repository, by role: root, targets, snapshot or timestamp.",
+            ("role",),
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.timestamps = Counter(
             "dayfly_timestamps",
             "Timestamp queries (RFC 3161). outcome: granted, or a reason code.",

@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from ca.api.edge import Dispatch, Edge
+from ca.api.tuf import PREFIX
 from ca.http.forwarded import Forwarded
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ca.api.signing import Signing
     from ca.api.timestamp import Timestamps
     from ca.api.trust import Trust
+    from ca.api.tuf import TUFFiles
     from ca.http.settings import HTTPSettings
 
 
@@ -33,8 +35,12 @@ def application(
     settings: HTTPSettings,
     ctlog: CTLogEndpoints | None = None,
     timestamps: Timestamps | None = None,
+    tuf: TUFFiles | None = None,
 ) -> ASGIApp:
-    """Dayfly's API as an ASGI application; `ctlog` where the log is in this process, `timestamps` where they are on."""
+    """Dayfly's API as an ASGI application.
+
+    `ctlog` where the log is in this process; `timestamps` and `tuf` where this server has them.
+    """
     routes: dict[str, Mapping[str, Handler]] = {
         "/api/v2/signingCert": {"POST": signing.v2},
         "/api/v2/trustBundle": {"GET": trust.bundle},
@@ -51,7 +57,11 @@ def application(
             "/api/v1/timestamp": {"POST": timestamps.stamp},
             "/api/v1/timestamp/certchain": {"GET": timestamps.certchain},
         }
-    return _edge(Dispatch({**routes, **ctlog.routes}, ctlog.below) if ctlog else Dispatch(routes), settings)
+    below: dict[str, Handler] = {PREFIX: tuf.file} if tuf else {}
+    if ctlog:
+        routes |= ctlog.routes
+        below |= ctlog.below
+    return _edge(Dispatch(routes, below), settings)
 
 
 def log_application(ctlog: CTLogEndpoints, health: Health, settings: HTTPSettings) -> ASGIApp:

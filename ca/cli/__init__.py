@@ -12,6 +12,7 @@ from rich.console import Console
 from ca.cli.endings import REFUSED, errors
 from ca.cli.log import log_app
 from ca.cli.trust import trust_app
+from ca.cli.tuf import tuf_app
 
 app = typer.Typer(
     name="dayfly",
@@ -25,6 +26,7 @@ app.add_typer(ca_app, name="ca")
 app.add_typer(config_app, name="config")
 app.add_typer(log_app, name="log")
 app.add_typer(trust_app, name="trust")
+app.add_typer(tuf_app, name="tuf")
 
 
 def _print_version(asked: bool) -> None:

@@ -26,6 +26,7 @@ from ca.ct.embedded.directory import LogDirectory
 from ca.dev.issuer import issuer_app
 from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
+from ca.dev.tuf import publish, tuf_settings
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
 from ca.main import clock, serve, trust_material
@@ -94,6 +95,7 @@ def _files(instance: Instance, listen: str) -> ServerSettings:
                 "key": instance.ca / "timestamp.key.pem",
             },
             "trust": {"url": instance.url, "operator": "dayfly dev", "oidc": [{"url": instance.issuer}]},
+            "tuf": tuf_settings(instance),
             "metrics": {"listen": "none"},
             "log": {"format": "console"},
         }
@@ -101,6 +103,7 @@ def _files(instance: Instance, listen: str) -> ServerSettings:
     material = asyncio.run(trust_material(settings))
     _write(instance.signing_config, json.dumps(documents.signing_config(material), indent=2))
     _write(instance.trusted_root, json.dumps(documents.trusted_root(material), indent=2))
+    publish(instance, material, clock())
     return settings
 
 
@@ -149,7 +152,7 @@ def _lines(instance: Instance) -> str:
     dayfly = "dayfly" if shutil.which("dayfly") else shlex.quote(sys.argv[0])
     data = "" if instance.directory == Path(".dayfly").absolute() else f" --data {shlex.quote(str(instance.directory))}"
     token_command = f'"$({dayfly} dev-token --email ada@example.com{data})"'
-    signing_config, trusted_root = (shlex.quote(str(path)) for path in (instance.signing_config, instance.trusted_root))
+    root = shlex.quote(str(instance.tuf / "1.root.json"))
     return f"""
   # a certificate, decoded
   {dayfly} request --url {instance.url} --token {token_command}
@@ -158,9 +161,8 @@ def _lines(instance: Instance) -> str:
   curl {instance.url}/api/v2/configuration
 
   # sign a file with cosign, and verify it
-  cosign sign-blob --yes --signing-config {signing_config} --trusted-root {trusted_root} \\
-    --identity-token {token_command} --bundle README.sigstore.json README.md
-  cosign verify-blob --trusted-root {trusted_root} --use-signed-timestamps --insecure-ignore-tlog \\
-    --certificate-identity ada@example.com --certificate-oidc-issuer {instance.issuer} \\
-    --bundle README.sigstore.json README.md
+  cosign initialize --mirror {instance.url}/tuf --root {root}
+  cosign sign-blob --yes --identity-token {token_command} --bundle README.sigstore.json README.md
+  cosign verify-blob --use-signed-timestamps --insecure-ignore-tlog --bundle README.sigstore.json \\
+    --certificate-identity ada@example.com --certificate-oidc-issuer {instance.issuer} README.md
 """

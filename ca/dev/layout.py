@@ -51,6 +51,14 @@ class Instance:
     def trusted_root(self) -> Path:
         return self.directory / "trusted_root.json"
 
+    @property
+    def tuf(self) -> Path:
+        return self.directory / "tuf"
+
+    @property
+    def tuf_keys(self) -> Path:
+        return self.directory / "tuf-keys"
+
 
 def token(directory: Path, email: str, claims: Sequence[str], now: datetime) -> str:
     """A token of the instance in `directory`. Raises ConfigurationError where there is none."""
