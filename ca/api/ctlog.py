@@ -171,7 +171,7 @@ class _Endpoints:
             raise SubmissionTooLarge(problem.detail) from problem
         try:
             unverified_chain = _CHAIN.decode(body).chain
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:  # deep nesting is the last
             raise SubmissionInvalid(
                 f'the body is not the JSON object {{"chain": [base64 of DER, …]}} of RFC 6962 section 4.1: {problem}'
             ) from problem

@@ -65,7 +65,7 @@ class SCT:
         """Read the JSON that a log answers to `add-pre-chain`. Raises SCTInvalid for anything else."""
         try:
             answer = _ADD_RESPONSE.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:  # deep nesting is the last
             raise SCTInvalid("the log's answer is not the JSON object of RFC 6962 section 4.1") from problem
         if answer.sct_version != _V1:
             raise SCTInvalid(f"the SCT has version {answer.sct_version}; expected 0, which is version 1")

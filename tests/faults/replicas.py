@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from ca.config import load_settings
+from ca.ct.embedded.directory import LogDirectory
 from ca.dev.issuer import issuer_app
 from ca.dev.tokens import IssuerKey, generate_issuer_key
 from ca.keys.ceremony import write_ca
@@ -24,7 +25,7 @@ from ca.main import ca_application, clock
 from ca.server import Worker
 from tests.api.server import body, p256
 from tests.dev.server import listener, serving
-from tests.process import free_port
+from tests.process import Served, free_port
 from tests.process import serving as process
 
 GUARDS = ("off", "per-key", "single-use")
@@ -86,6 +87,21 @@ def workers(directory: Path, limits: dict[str, Any]) -> Iterator[Replicas]:
         with process(file.parent, "serve", "--config", file, url=f"http://{url}"):
             running.urls.append(f"http://{url}")
             yield running
+
+
+@contextmanager
+def whole_server(directory: Path) -> Iterator[tuple[Replicas, Served]]:
+    """One `dayfly serve` with all it can serve: the embedded log, timestamps, what clients are to trust; no limits."""
+    url, own = f"http://127.0.0.1:{free_port()}", directory / "whole"
+    unlimited = {"client": "off", "failures": "off", "identity": "off"}
+    timestamp = {"chain": "../ca/timestamp-chain.pem", "key": "../ca/timestamp.key.pem"}
+    further = {"ct": {"log": "embedded"}, "trust": {"url": url}, "timestamp": timestamp}
+    with _issuers(directory) as running:
+        file = _settings(own, unlimited, listen=url.removeprefix("http://"), **further)
+        LogDirectory(own).create("ct.example.org/2026h2", clock())
+        with process(own, "serve", "--config", file, url=url) as served:
+            running.urls.append(url)
+            yield running, served
 
 
 @contextmanager
