@@ -319,7 +319,7 @@ def test_serve_leaves_a_record_and_counts(tmp_path: Path, dev: Served, data: Pat
     assert issued["ct"] == "none"
     assert len(issued["certificate_sha256"]) == 64
     assert issued["status"] == 200
-    assert set(issued["steps"]) == {"token", "identity", "proof", "draft", "certificate", "lint"}
+    assert set(issued["steps"]) == {"token", "identity", "proof", "limits", "draft", "certificate", "lint"}
     refused = [record["reason"] for record in records if record.get("outcome") == "refused"]
     assert refused == ["TOKEN_MALFORMED", "TOKEN_MISSING"]
     assert any("switched off" in record["event"] for record in records)

@@ -37,6 +37,7 @@ def configure(ca: CA, trust: dict[str, Any], name: str = "ca.yaml") -> Path:
         "identity-config": "identity.yaml",
         "ca": {"cert": "ca/chain.pem", "key": "ca/intermediate.key.pem"},
         "ct": {"log": "none"},
+        "timestamp": {"chain": "ca/timestamp-chain.pem", "key": "ca/timestamp.key.pem"},
         "trust": {"url": str(ca.client.base_url), **trust},
     }
     path.write_text(yaml.safe_dump(configuration))
@@ -196,8 +197,10 @@ def test_policy_that_a_cluster_would_refuse_is_not_printed(ca: CA, words: list[s
 
 
 def test_policy_without_a_trusted_time_is_not_printed(ca: CA) -> None:
-    refused = command(
-        "trust", "policy-controller", "-c", ca.directory / "ca.yaml", *POLICY, "--identity", "ada@example.org"
-    )
+    path = configure(ca, {}, "timeless.yaml")
+    document = yaml.safe_load(path.read_text())
+    del document["timestamp"]
+    path.write_text(yaml.safe_dump(document))
+    refused = command("trust", "policy-controller", "-c", path, *POLICY, "--identity", "ada@example.org")
     assert refused.exit_code == 78
     assert "a certificate lives ten minutes" in refused.stderr

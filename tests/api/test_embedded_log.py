@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from prometheus_client import CollectorRegistry
 
 from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.keys import load_keys
@@ -21,6 +22,7 @@ from ca.ct.submission import AcceptedRoots
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import create_root
 from ca.main import clock, open_embedded
+from ca.telemetry import Metrics
 from tests.api.server import CA, leaf, running_ca
 from tests.ct.logs import signed_by_log
 
@@ -90,7 +92,7 @@ def test_an_older_log_stays_readable_below_the_newest(tmp_path: Path) -> None:
 def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
     roots = AcceptedRoots([ephemeral_root()])
     with pytest.raises(ConfigurationError, match="there is no log; make one with `dayfly log init`"):
-        open_embedded(LogDirectory(tmp_path), roots, AsyncExitStack())
+        open_embedded(LogDirectory(tmp_path), roots, Metrics(CollectorRegistry()), AsyncExitStack())
 
 
 def ephemeral_root() -> x509.Certificate:
