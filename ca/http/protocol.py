@@ -65,6 +65,7 @@ _MALFORMED: Final = _Refusal(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request", 
 _HOST_MISSING: Final = _Refusal(HTTPStatus.BAD_REQUEST, "exactly one valid Host header is required", "malformed")
 _CONNECT: Final = _Refusal(HTTPStatus.BAD_REQUEST, "CONNECT is for proxies", "malformed")
 _FRAMING: Final = _Refusal(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding: chunked alone, in HTTP/1.1", "malformed")
+_UPGRADE: Final = _Refusal(HTTPStatus.NOT_IMPLEMENTED, "Upgrade of a request with a body", "malformed")
 _VERSION: Final = _Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 and HTTP/1.1 alone", "malformed")
 _PIPELINED: Final = _Refusal(HTTPStatus.BAD_REQUEST, f"more than {MAX_PIPELINED} requests wait", "malformed")
 _TARGET: Final = _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"the target has over {MAX_TARGET} bytes", "too large")
@@ -257,6 +258,9 @@ class GuardedProtocol(HttpToolsProtocol):
                 raise _Refused(_FRAMING)
         if hosts > 1 or (hosts == 0 and version == "1.1"):
             raise _Refused(_HOST_MISSING)
+        # httptools reads no body then, whatever its length: the body's bytes would pass for the next request.
+        if self.parser.should_upgrade() and any(map(_announces_body, self.headers)):
+            raise _Refused(_UPGRADE)
 
     def on_body(self, body: bytes) -> None:
         self._moving = True
@@ -309,3 +313,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._front.turned_away(refusal.reason)
         self.transport.write(refusal.answer)
         self._close()
+
+
+def _announces_body(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" \t0") != b"")

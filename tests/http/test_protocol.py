@@ -33,6 +33,7 @@ def flood(client: socket, parts: Iterable[bytes], pause: float = 0) -> None:
         time.sleep(pause)
 
 
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
@@ -81,6 +82,8 @@ def test_what_is_http_is_answered(server: Guarded, request_: bytes) -> None:
         (POST + b"Transfer-Encoding: gzip\r\n\r\nabc", 501),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+        (POST + UPGRADE + b"Content-Length: 37\r\n\r\n" + GET.replace(b"/ ", b"/smuggled "), 501),
+        (POST + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
         (b"GET /\r\n\r\n", 505),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400),
@@ -150,6 +153,8 @@ def test_a_broken_body_behind_a_request_does_not_cost_its_answer(server: Guarded
 def test_offers_to_speak_something_else_are_ignored(server: Guarded, offer: bytes) -> None:
     request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: " + offer + b"\r\n\r\n"
     assert server.exchange(request + CLOSE).count(b"HTTP/1.1 200") == 2
+    empty = POST + b"Content-Length: 0\r\n" + UPGRADE + b"\r\n"
+    assert server.exchange(empty + CLOSE).count(b"HTTP/1.1 200") == 2
 
 
 def test_a_body_that_waits_to_be_asked_for_is_asked_for(server: Guarded) -> None:
