@@ -134,7 +134,7 @@ class Metrics:
             "dayfly_tls_reload_failed",
             "1 while the TLS certificate's files cannot be loaded and the last good pair is in use.",
             registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )
         self.chain_expiry_seconds = Gauge(
             "dayfly_chain_expiry_seconds",
@@ -167,19 +167,19 @@ class Metrics:
             "1 while an issuer is not asked because it failed, or its key file is broken; of a pattern, how many.",
             ("issuer",),
             registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )
         self.key_reload_failed = Gauge(
             "dayfly_ca_key_reload_failed",
             "1 while the CA key's files cannot be loaded and the last good pair is in use.",
             registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )
         self.identity_config_reload_failed = Gauge(
             "dayfly_identity_config_reload_failed",
             "1 while the identity configuration cannot be loaded and the last good one is in use.",
             registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )
         self.ctlog = CTLogMetrics(registry)
 

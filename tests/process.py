@@ -60,6 +60,12 @@ class Served:
 
         return [json.loads(line) for line in self.stderr.read_text().splitlines() if line.startswith("{")]
 
+    def workers(self) -> list[int]:
+        """Process ids of workers, where there are several; multiprocessing has a child of its own beside them."""
+        pid = self.process.pid
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
 
 @contextmanager
 def serving(directory: Path, *arguments: str | Path, url: str, **environment: str) -> Iterator[Served]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import sqlite3
 import time
 from base64 import b64decode, b64encode
@@ -235,6 +237,26 @@ def test_workers_share_the_log_and_the_metrics(data: Path, roots: Path, ca: CA) 
     assert "dayfly_ctlog_batch_entries_sum 12.0" in text
     assert abs(float(text.split("\ndayfly_ctlog_checkpoint_timestamp_seconds ")[1].split()[0]) - time.time()) < 60
     assert len(check_log(data).leaves) == 12
+
+
+def test_a_worker_that_is_gone_does_not_speak_from_the_metrics(data: Path, roots: Path, ca: CA) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+
+    def waited() -> float:
+        text = httpx.get(f"http://{listen}/metrics").text
+        return float(text.split("\ndayfly_ctlog_queue ")[1].split()[0])
+
+    with log(data, roots, "--workers", "2", "--metrics-listen", listen) as served:
+        serial = 0
+        while waited() < 2:  # one each
+            serial += 1
+            assert submit(served.url, ca, serial)[0].status_code == 200
+            assert serial < 100
+        os.kill(served.workers()[0], signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while waited() > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_metrics_count_what_got_no_promise(data: Path, roots: Path, ca: CA) -> None:

@@ -161,18 +161,11 @@ def test_a_worker_that_dies_is_replaced(server_file: ServerFile, tmp_path: Path)
     config = server_file(workers=2)
     with serving(tmp_path, "serve", "--config", config, "--listen", listen, url=f"http://{listen}") as served:
         until(lambda: starts(served) == 2)
-        os.kill(workers_of(served)[0], signal.SIGKILL)
+        os.kill(served.workers()[0], signal.SIGKILL)
         until(lambda: starts(served) == 3)
-        assert len(workers_of(served)) == 2
+        assert len(served.workers()) == 2
         assert httpx.get(f"{served.url}/healthz").status_code == 200
 
 
 def starts(served: Served) -> int:
     return sum(record["event"] == "Application startup complete." for record in served.records())
-
-
-def workers_of(served: Served) -> list[int]:
-    """Process ids; multiprocessing has a child of its own beside them."""
-    pid = served.process.pid
-    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
