@@ -6,7 +6,7 @@ BIN := .venv/bin
 # All of the machine's cores; `make test JOBS=1` runs in one process.
 JOBS ?= auto
 
-.PHONY: help install run test lint format interop bench lock clean
+.PHONY: help install run test lint format interop bench soak lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ interop: .venv/dev ## Drive a live Dayfly with real clients, a real log and a re
 
 bench: .venv/dev ## Measure what a certificate costs, beside Fulcio where it is installed, and an entry of the log
 	$(BIN)/python -m tests.bench
+
+# SOAK_SECONDS, 600 by default, and SOAK_RATE, 60 requests a second.
+soak: .venv/dev ## Hold a whole instance under load and mishaps for ten minutes; needs redis-server
+	$(BIN)/python -m tests.soak
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
 	$(BIN)/pip install --disable-pip-version-check --quiet uv

@@ -64,7 +64,7 @@ def requests(world: World, numbers: Iterable[int]) -> Iterator[bytes]:
         if n % 2:
             claims, challenge = identity_claims(f"{world.issuer}/email", email, {}), email
         else:
-            claims = _github_claims(f"{world.issuer}/ci", n)
+            claims = github_claims(f"{world.issuer}/ci", n)
             challenge = str(claims["sub"])
         yield json.dumps(
             {"token": world.issuer_key.mint(claims, now, TOKEN_LIFETIME), "body": _body(challenge)}
@@ -80,7 +80,7 @@ def _body(challenge: str) -> str:
     return json.dumps({"publicKeyRequest": request})
 
 
-def _github_claims(issuer: str, n: int) -> dict[str, object]:
+def github_claims(issuer: str, n: int) -> dict[str, object]:
     """The claims of a GitHub Actions token, as long as they are there."""
     sha, workflow = f"{n:040x}", "octo-org/octo-repo/.github/workflows/release.yml@refs/heads/main"
     return {
