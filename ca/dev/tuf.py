@@ -19,7 +19,7 @@ def tuf_settings(instance: Instance) -> dict[str, Any]:
     """`tuf:` of the instance's configuration; nothing where the extra `tuf` is not installed."""
     if find_spec("tuf") is None:
         return {}
-    return {"directory": instance.tuf, "online-key": str(_key(instance, "online"))}
+    return {"directory": instance.tuf, "online-key": _key(instance, "online")}
 
 
 def publish(instance: Instance, material: TrustMaterial, now: datetime) -> None:

@@ -71,7 +71,9 @@ class Renewal:
 
 
 def _online_key(settings: TUFSettings) -> Signer | None:
+    if settings.online_key_uri:
+        return load_signer(f"{settings.online_key_uri}={settings.online_key_public}", None)
     if settings.online_key is None:
         return None
     password = settings.online_key_password_file
-    return load_signer(settings.online_key, file_bytes(password).rstrip(b"\r\n") if password else None)
+    return load_signer(str(settings.online_key), file_bytes(password).rstrip(b"\r\n") if password else None)

@@ -44,6 +44,12 @@ def key() -> Signer:
     return CryptoSigner.generate_ecdsa()
 
 
+def private_bytes(signer: Signer) -> bytes:
+    """PEM, as in a file."""
+    assert isinstance(signer, CryptoSigner)
+    return signer.private_bytes
+
+
 def created(directory: Path, keys: Keys, threshold: int = 1, now: datetime = NOW) -> Repository:
     signers = {"root": keys.root, "targets": keys.targets, "online": keys.online}
     return Repository.create(directory, signers, {"root": threshold, "targets": 1, "online": 1}, now)
