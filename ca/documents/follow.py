@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 DEBOUNCE: Final = 0.2
 """Seconds for which changes are gathered: two files are seldom written in the same instant."""
-LOOK_AGAIN: Final = 5.0
-"""Seconds after which the files are read again without being told: some file systems tell nothing."""
+LOOK_AGAIN: Final = 0.5
+"""Seconds after which the files are read again without being told: some file systems tell nothing, and an issuer that
+is switched off has to be so within a second."""
 
 
 class Follower:

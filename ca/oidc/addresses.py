@@ -60,7 +60,13 @@ class Scope(Enum):
     """The operator's own networks, this machine and the internet; link-local addresses never."""
 
     def permits(self, address: IPAddress) -> bool:
-        """Whether a connection may go there. IPv4 inside of IPv6 is refused, but for NAT64 in private networks."""
+        """Whether a connection may go there.
+
+        Of IPv4 inside of IPv6, NAT64 alone counts, as what the IPv4 address itself is: a machine without IPv4 reaches
+        issuers that have nothing else in this way.
+        """
+        if isinstance(address, IPv6Address) and address in _NAT64 and self is not Scope.LOOPBACK:
+            return self.permits(IPv4Address(address.packed[-4:]))  # RFC 6052 §2.2
         loopback = address == _LOOPBACK_IPV6 or (isinstance(address, IPv4Address) and address.is_loopback)
         match self:
             case Scope.PUBLIC:
@@ -68,8 +74,6 @@ class Scope(Enum):
             case Scope.LOOPBACK:
                 return loopback
             case Scope.PRIVATE:
-                if isinstance(address, IPv6Address) and address in _NAT64:
-                    return self.permits(IPv4Address(address.packed[-4:]))  # RFC 6052 §2.2
                 return loopback or _is_public(address) or any(address in network for network in _PRIVATE)
 
 

@@ -25,8 +25,6 @@ _TIMEOUT: Final = 5.0
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _HEADERS: Final = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "dayfly"))
-_IDLE: Final = 10.0
-"""Seconds that a connection is kept: from the discovery document to the keys."""
 _MAX_BEARER_TOKEN: Final = 64 << 10
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})")
 _NOT_CACHEABLE: Final = re.compile(r"(?:^|[\s,])no-(?:cache|store)(?:[\s,=]|$)")
@@ -50,20 +48,17 @@ class Fetched:
 
 
 class Fetcher:
-    """GETs from issuers of one reach. Takes neither proxies nor credentials from the environment."""
+    """GETs the documents of one issuer. Takes neither proxies nor credentials from the environment."""
 
-    def __init__(self, reach: Reach, internet: Internet) -> None:
-        """Raises FetchError where the CA's file cannot be used."""
+    def __init__(self, reach: Reach, internet: Internet, tls: ssl.SSLContext) -> None:
+        """`tls` is the `tls_context` of the same reach."""
         self._reach = reach
-        tls = _tls(reach)
         self._pool: httpcore.AsyncConnectionPool
         if reach.proxy:
             self._pool = _through_proxy(reach.proxy, tls)
         else:
             backend = CheckedBackend(reach.scope, internet)
-            self._pool = httpcore.AsyncConnectionPool(
-                tls, max_connections=None, keepalive_expiry=_IDLE, network_backend=backend
-            )
+            self._pool = httpcore.AsyncConnectionPool(tls, network_backend=backend)
 
     async def get(self, url: str, limit: int) -> Fetched:
         """The JSON object at `url`, of at most `limit` bytes. Raises FetchError."""
@@ -78,6 +73,7 @@ class Fetcher:
             raise FetchError(_explain(error)) from error
 
     async def aclose(self) -> None:
+        """Close the connection, which serves from the discovery document to the keys."""
         await self._pool.aclose()
 
     async def _get(self, url: str, limit: int) -> Fetched:
@@ -116,7 +112,8 @@ _NETWORK_ERRORS: Final = (
 )
 
 
-def _tls(reach: Reach) -> ssl.SSLContext:
+def tls_context(reach: Reach) -> ssl.SSLContext:
+    """The system's roots and the reach's own. Takes milliseconds. Raises FetchError where a file cannot be used."""
     tls = ssl.create_default_context()
     try:
         if reach.ca_certificate:
@@ -142,8 +139,6 @@ def _through_proxy(url: str, tls: ssl.SSLContext) -> httpcore.AsyncHTTPProxy:
         proxy_auth=login,
         ssl_context=tls,
         proxy_ssl_context=ssl.create_default_context() if parts.scheme == "https" else None,
-        max_connections=None,
-        keepalive_expiry=_IDLE,
     )
 
 

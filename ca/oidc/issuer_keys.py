@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ca.oidc.dialling import SystemInternet
 from ca.oidc.discovery import discover
-from ca.oidc.fetch import Fetcher, FetchError, FetchForbiddenError
+from ca.oidc.fetch import Fetcher, FetchError, FetchForbiddenError, tls_context
 from ca.oidc.files import Stamp, stamp
 from ca.oidc.jwks import fetch_keys
 from ca.oidc.jwks_file import JWKSFile
@@ -17,6 +18,7 @@ from ca.oidc.known_issuer import IN_USE, IssuerKeys, KnownIssuer
 from ca.oidc.wildcard import MAX_ISSUERS, Concretes
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
@@ -44,7 +46,7 @@ class IssuerKeyCache:
         self._fixed: dict[str, KnownIssuer] = {}
         self._wildcard: dict[str, Concretes] = {}
         self._files: dict[tuple[str, Path], JWKSFile] = {}
-        self._fetchers: dict[Reach, tuple[Stamp, Fetcher]] = {}
+        self._tls: dict[Reach, tuple[Stamp, ssl.SSLContext]] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         """Under way, those of issuers that are no longer known among them."""
         self._logger = structlog.get_logger("oidc")
@@ -99,6 +101,7 @@ class IssuerKeyCache:
         }
         files = {(url, how.jwks_file) for (wildcard, url), how in reach.items() if not wildcard}
         self._files = {key: file for key, file in self._files.items() if key in files}
+        self._tls = {how: tls for how, tls in self._tls.items() if how in reach.values()}
 
     def keep_fresh(self, now: datetime) -> None:
         """Begin to fetch what is in use and soon too old. To be called every few seconds."""
@@ -131,8 +134,6 @@ class IssuerKeyCache:
         for fetch in fetches:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
-        for _, fetcher in self._fetchers.values():
-            await fetcher.aclose()
 
     def _all(self) -> Iterator[KnownIssuer]:
         yield from tuple(self._fixed.values())
@@ -178,7 +179,8 @@ class IssuerKeyCache:
             await self._load(known, moment)
             outcome = "ok"
         except FetchError as error:
-            outcome = "forbidden" if isinstance(error.__cause__, FetchForbiddenError) else "failed"
+            if any(isinstance(cause, FetchForbiddenError) for cause in (error, error.__cause__)):
+                outcome = "forbidden"
             known.fail(moment, str(error))
             self._logger.warning("issuer unavailable", issuer=known.url, why=known.failure)
         except Exception:
@@ -191,26 +193,22 @@ class IssuerKeyCache:
 
     async def _load(self, known: KnownIssuer, moment: float) -> None:
         reach = known.trusted.reach
-        try:
-            fetcher = await self._fetcher(reach)
-            discovered = await discover(fetcher, known.url, reach)
-        except FetchError as error:
-            raise FetchError(f"its discovery document: {error}") from error
-        try:
-            keys, max_age = await fetch_keys(fetcher, known.url, discovered.jwks_uri)
-        except FetchError as error:
-            raise FetchError(f"its key set: {error}") from error
+        async with aclosing(Fetcher(reach, self._internet, self._tls_context(reach))) as fetcher:
+            try:
+                discovered = await discover(fetcher, known.url, reach)
+            except FetchError as error:
+                raise FetchError(f"its discovery document: {error}") from error
+            try:
+                keys, max_age = await fetch_keys(fetcher, known.url, discovered.jwks_uri)
+            except FetchError as error:
+                raise FetchError(f"its key set: {error}") from error
         ages = [age for age in (discovered.max_age, max_age) if age is not None]
         known.succeed(moment, IssuerKeys(discovered.algorithms, keys), min(ages, default=None))
 
-    async def _fetcher(self, reach: Reach) -> Fetcher:
-        # A set of roots takes milliseconds to load, so issuers that trust the same share it, and idle connections.
+    def _tls_context(self, reach: Reach) -> ssl.SSLContext:
+        """Shared by issuers that trust the same, for it takes milliseconds to load."""
         found = stamp(reach.ca_certificate_file) if reach.ca_certificate_file else ()
-        known = self._fetchers.get(reach)
+        known = self._tls.get(reach)
         if known is None or known[0] != found:
-            known_new = found, Fetcher(reach, self._internet)
-            self._fetchers[reach] = known_new
-            if known:
-                await known[1].aclose()
-            return known_new[1]
+            known = self._tls[reach] = found, tls_context(reach)
         return known[1]

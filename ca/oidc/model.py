@@ -29,7 +29,7 @@ class TokenRules:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How an issuer's documents are had, and what to do while they are not. Issuers that share it share connections."""
+    """How an issuer's documents are had, and what to do while they are not."""
 
     scope: Scope = Scope.PUBLIC
     key_hosts: frozenset[str] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
 from ca.oidc.discovery import discover
-from ca.oidc.fetch import Fetcher, FetchError
+from ca.oidc.fetch import Fetcher, FetchError, tls_context
 from ca.oidc.jwks import fetch_keys, parse_keys
 from ca.oidc.jws import ALGORITHMS
 
@@ -45,13 +46,10 @@ async def try_issuer(issuer: str, trusted: TrustedIssuer, internet: Internet, cl
         if trusted.reach.jwks_file:
             keys = parse_keys(issuer, file_bytes(trusted.reach.jwks_file))
             return _judged(trusted, frozenset(ALGORITHMS), keys, None)
-        fetcher = Fetcher(trusted.reach, internet)
-        try:
+        async with aclosing(Fetcher(trusted.reach, internet, tls_context(trusted.reach))) as fetcher:
             discovered = await discover(fetcher, issuer, trusted.reach)
             skew = _skew(discovered.date, clock())
             keys, _ = await fetch_keys(fetcher, issuer, discovered.jwks_uri)
-        finally:
-            await fetcher.aclose()
     except (FetchError, ConfigurationError) as problem:
         return Trial(str(problem))
     return _judged(trusted, discovered.algorithms, keys, skew)

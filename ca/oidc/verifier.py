@@ -39,7 +39,9 @@ class TokenVerifier:
         self._keys = IssuerKeyCache(metrics, internet)
 
     def use(self, registry: IssuerRegistry) -> None:
-        """Trust these issuers from the next token on; one that is being verified keeps those it began with."""
+        """Trust these issuers from now on. A token that is being verified keeps the rules it began with, but not an
+        issuer that is trusted no longer.
+        """
         self._registry = registry
         self._keys.keep(registry)
 
@@ -48,10 +50,14 @@ class TokenVerifier:
         # 1. Take it apart, strictly (RFC 7515 §5.2 steps 1 to 7).
         token = parse_token(unverified_token)
         # 2. Find its issuer among those that are trusted, before anything is fetched.
-        trusted = self._registry.find(token.unverified_issuer)
+        registry = self._registry
+        trusted = registry.find(token.unverified_issuer)
         _check_algorithm(token, trusted.rules.algorithms)
         # 3. Its issuer signed it (step 8).
         await self._check_signature(token, trusted, now)
+        # Its keys may have been waited for, and the issuer switched off meanwhile: that counts at once.
+        if self._registry is not registry:
+            self._registry.find(token.unverified_issuer)
         # 4. It is for us and for now (RFC 7519 §7.2, OpenID Connect Core 1.0 §3.1.3.7).
         claims = token.unverified_claims
         check_audience(claims, trusted.audience, trusted.rules)

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from ca.errors import IssuerUnavailable
+from ca.oidc.dialling import SystemInternet
 from ca.oidc.issuer_keys import IssuerKeyCache
 from ca.oidc.registry import IssuerRegistry
 from tests.oidc import provider as misbehaving
@@ -445,6 +446,26 @@ async def test_keys_of_issuers_that_are_removed_switched_off_or_reached_otherwis
         assert keys.ages(NOW) == {}
         await keys.get(provider.issuer, entry, NOW)
         assert provider.fetches == {"discovery": 2, "jwks": 2}
+
+
+class Recording(SystemInternet):
+    """Keeps the sockets that were made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sockets: list[socket.socket] = []
+
+    async def dial(self, address, port, seconds):
+        stream = await super().dial(address, port, seconds)
+        self.sockets.append(stream.get_extra_info("socket"))
+        return stream
+
+
+async def test_no_connection_outlives_the_fetch_that_it_was_made_for(provider):
+    internet = Recording()
+    async with cache(internet=internet) as keys:
+        await keys.get(provider.issuer, trusted(provider.issuer), NOW)
+        assert [sock.fileno() for sock in internet.sockets] == [-1], "one for both documents, and it is closed"
 
 
 async def test_a_wildcard_keeps_its_issuers_while_it_stays_and_loses_them_with_it(provider):

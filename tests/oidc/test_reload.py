@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from ca.documents import follow
 from ca.errors import ConfigurationError, IssuerDisabled, IssuerNotTrusted
 from ca.oidc.reload import ReloadingIssuers
 
@@ -229,3 +230,13 @@ async def test_the_same_trouble_is_said_once(file: Path, logs) -> None:
     for _ in range(3):
         await issuers.reload()
     assert len(logs) == 2
+
+
+async def test_a_change_that_no_file_system_tells_of_is_seen_within_a_second(tmp_path: Path):
+    assert follow.LOOK_AGAIN + follow.DEBOUNCE < 1
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/identity.yaml").write_text(config(entry()))
+    (tmp_path / "identity.yaml").symlink_to(tmp_path / "elsewhere/identity.yaml")
+    async with following(tmp_path / "identity.yaml") as issuers:
+        (tmp_path / "elsewhere/identity.yaml").write_text(config(entry(enabled="false")))
+        await until(lambda: not issuers.registry.issuers[0].enabled)

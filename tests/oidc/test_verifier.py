@@ -372,6 +372,17 @@ async def test_a_signature_does_not_excuse_an_ambiguous_header(provider):
         await refusal(provider, f"{signing_input}.{signature}", TokenMalformed)
 
 
+@pytest.mark.parametrize(("left", "error"), [([{"enabled": False}], IssuerDisabled), ([], IssuerNotTrusted)])
+async def test_an_issuer_that_is_switched_off_while_its_keys_are_waited_for_brings_nothing(provider, left, error):
+    tokens = verifier(provider.issuer)
+    waiting = asyncio.create_task(tokens.verify(provider.token(), NOW))
+    await asyncio.sleep(0)
+    tokens.use(IssuerRegistry([trusted(provider.issuer, **members) for members in left]))
+    with pytest.raises(error):
+        await waiting
+    await tokens.aclose()
+
+
 async def test_new_issuers_are_trusted_at_once_and_old_ones_are_forgotten_with_their_keys(provider):
     tokens = verifier(provider.issuer)
     assert await tokens.verify(provider.token(), NOW)
@@ -388,10 +399,10 @@ async def test_new_issuers_are_trusted_at_once_and_old_ones_are_forgotten_with_t
     await tokens.aclose()
 
 
-async def test_a_token_that_is_being_verified_keeps_the_issuers_it_began_with(provider):
+async def test_a_token_that_is_being_verified_keeps_the_rules_it_began_with(provider):
     tokens = verifier(provider.issuer)
     begun = asyncio.create_task(tokens.verify(provider.token(), NOW))
     await asyncio.sleep(0)
-    tokens.use(IssuerRegistry([trusted(provider.issuer, enabled=False)]))
-    assert (await begun).trusted.enabled
+    tokens.use(IssuerRegistry([trusted(provider.issuer, audience="another")]))
+    assert (await begun).trusted.audience == "sigstore"
     await tokens.aclose()
