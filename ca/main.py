@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from math import nan
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,7 +32,7 @@ from ca.ct.fallbacks import LogWithFallbacks
 from ca.ct.guarded import GuardedLog, Term
 from ca.ct.remote import RemoteLog, load_log_key
 from ca.ct.settings import EMBEDDED, SWITCHED_OFF
-from ca.ct.submission import AcceptedRoots
+from ca.ct.submission import AcceptedRoots, FollowedRoots
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
 from ca.http.front import Front
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from cryptography import x509
     from starlette.types import ASGIApp
 
     from ca.config import ServerSettings
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from ca.ct.settings import CTSettings, LogElsewhere
     from ca.ct.verify import LogKey
     from ca.http.tls import ServerCertificate
-    from ca.keys.model import CAKeys
     from ca.limits.model import LimitStore
     from ca.oidc.registry import IssuerRegistry
     from ca.telemetry import LogSettings
@@ -100,7 +99,7 @@ class Composed:
     trust: Trust
     health: Health
     timestamps: Timestamps | None
-    keys: CAKeys
+    keys: ReloadingFileKey
     log: Log | None
     ctlog: CTLogEndpoints | None
     tokens: TokenVerifier
@@ -128,7 +127,7 @@ async def compose(settings: ServerSettings, metrics: Metrics, front: Front | Non
         issuers.subscribe(tokens.use)
         stack.push_async_callback(tokens.aclose)
 
-        opened = open_log(settings.ct, settings.data, keys.chains()[0].certificates[-1], metrics, stack)
+        opened = open_log(settings.ct, settings.data, FollowedRoots(keys.chains), metrics, stack)
 
         limits = Limits(settings.limits, open_limit_store(settings, issuers.registry, metrics, stack), metrics)
         authority = CertificateAuthority(
@@ -179,15 +178,13 @@ class OpenedLog:
 
 
 def open_log(
-    settings: CTSettings, data: Path, root: x509.Certificate, metrics: Metrics, stack: AsyncExitStack
+    settings: CTSettings, data: Path, roots: Callable[[], AcceptedRoots], metrics: Metrics, stack: AsyncExitStack
 ) -> OpenedLog:
     """The log that the settings name; `stack` lets go of it. Raises ConfigurationError."""
     if settings.log == SWITCHED_OFF:
         return OpenedLog(None, {})
     if settings.log == EMBEDDED:
-        embedded, endpoints = open_embedded(
-            LogDirectory(data, settings.log_seen), AcceptedRoots([root]), metrics, stack
-        )
+        embedded, endpoints = open_embedded(LogDirectory(data, settings.log_seen), roots, metrics, stack)
         return OpenedLog(embedded, {EMBEDDED: embedded}, endpoints)
     keys = log_keys(settings.elsewhere)
     logs = [_elsewhere(log, key, metrics) for log, key in zip(settings.elsewhere, keys, strict=True)]
@@ -208,13 +205,18 @@ def log_keys(logs: Sequence[LogElsewhere]) -> list[LogKey]:
 
 
 def _elsewhere(log: LogElsewhere, key: LogKey, metrics: Metrics) -> GuardedLog:
-    tls_ca = file_bytes(log.log_tls_ca).decode(errors="replace") if log.log_tls_ca else None
     term = Term(log.log_not_after_start, log.log_not_after_limit)
-    return GuardedLog(log.log, RemoteLog(log.log, key, tls_ca=tls_ca), metrics, term)
+    return GuardedLog(log.log, remote_log(log, key), metrics, term)
+
+
+def remote_log(log: LogElsewhere, key: LogKey) -> RemoteLog:
+    """Raises ConfigurationError."""
+    tls_ca = file_bytes(log.log_tls_ca).decode(errors="replace") if log.log_tls_ca else None
+    return RemoteLog(log.log, key, tls_ca=tls_ca)
 
 
 def open_embedded(
-    logs: LogDirectory, roots: AcceptedRoots, metrics: Metrics, stack: AsyncExitStack
+    logs: LogDirectory, roots: Callable[[], AcceptedRoots], metrics: Metrics, stack: AsyncExitStack
 ) -> tuple[EmbeddedLog, CTLogEndpoints]:
     """The newest log of the directory, and the endpoints of all."""
     (prefix, current), *older = log_paths(logs)
@@ -315,8 +317,9 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
     while True:
         now = clock()
-        ends = [chain.not_after for chain in composed.keys.chains()]
-        metrics.chain_expiry_seconds.set((min(ends) - now).total_seconds())
+        metrics.chain_expiry_seconds.set((composed.keys.chains()[0].not_after - now).total_seconds())
+        following = composed.keys.rotation.next
+        metrics.next_chain_expiry_seconds.set((following.chain.not_after - now).total_seconds() if following else nan)
         metrics.key_reload_failed.set(1 if composed.keys.last_reload_error else 0)
         metrics.identity_config_reload_failed.set(1 if composed.issuers.last_reload_error else 0)
         for issuer, age in composed.tokens.jwks_ages(now).items():
@@ -428,5 +431,5 @@ async def log_only(logs: LogDirectory, roots: Path, metrics: Metrics, front: Fro
     except ChainInvalid as problem:
         raise ConfigurationError(f"{roots}: {problem}") from problem
     async with AsyncExitStack() as stack:
-        log, endpoints = open_embedded(logs, accepted, metrics, stack)
+        log, endpoints = open_embedded(logs, lambda: accepted, metrics, stack)
         yield log_application(endpoints, Health(None, {EMBEDDED: log}, clock), front.settings)

@@ -43,7 +43,9 @@ class Publisher:
     def material(self) -> TrustMaterial:
         """Raises ConfigurationError where a file of the log has gone."""
         url = self._settings.trust.url or ""
-        authorities = [Authority(url, chain, Period(chain.not_before)) for chain in self._keys.chains()]
+        periods = [(chain, Period(chain.not_before)) for chain in self._keys.chains()]
+        periods += [(ended.chain, Period(ended.chain.not_before, ended.end)) for ended in self._keys.retired()]
+        authorities = [Authority(url, *one) for one in sorted(periods, key=lambda one: one[1].start)]
         own = OwnParts(authorities, self._ctlogs(url), self._timestamps(url))
         return self._operated.material(own)
 

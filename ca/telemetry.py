@@ -142,6 +142,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.next_chain_expiry_seconds = Gauge(
+            "dayfly_next_chain_expiry_seconds",
+            "The same of the chain that is published to issue next; NaN where there is none.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.jwks_age_seconds = Gauge(
             "dayfly_jwks_age_seconds",
             "Seconds since an issuer's keys were fetched, by the configured URL or pattern; the oldest of a pattern.",

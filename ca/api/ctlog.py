@@ -66,7 +66,8 @@ class ServedLog:
     prefix: str
     """The path, such as `/ctlog`; with the host before it, what clients call the submission prefix."""
     reader: Reader
-    roots: AcceptedRoots
+    roots: Callable[[], AcceptedRoots]
+    """As they are now."""
     log_key: EllipticCurvePublicKey
     note_key: Ed25519PublicKey
     add: Callable[[Submission], Awaitable[SCT]] | None
@@ -129,8 +130,10 @@ class _Endpoints:
     def __init__(self, log: ServedLog) -> None:
         self._log = log
         self._reader = log.reader
-        self._roots = [_base64(der) for der in log.roots.ders]
-        self._add = {"add-chain": log.roots.certificate, "add-pre-chain": log.roots.precertificate}
+        self._add: Mapping[str, Callable[[Sequence[bytes]], Submission]] = {
+            "add-chain": lambda unverified_chain: log.roots().certificate(unverified_chain),
+            "add-pre-chain": lambda unverified_chain: log.roots().precertificate(unverified_chain),
+        }
         self._get: Mapping[str, Callable[[Request], Response]] = {
             "get-sth": self._get_sth,
             "get-sth-consistency": self._get_sth_consistency,
@@ -215,7 +218,7 @@ class _Endpoints:
         return Response(der, media_type="application/pkix-cert", headers={"Cache-Control": _FOR_EVER})
 
     def _get_roots(self, _request: Request) -> Response:
-        return answers.JSON({"certificates": self._roots})
+        return answers.JSON({"certificates": [_base64(der) for der in self._log.roots().ders]})
 
     def _get_sth(self, _request: Request) -> Response:
         body = self._reader.tree_head().get_sth_response()

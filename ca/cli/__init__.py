@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ca.cli.authority import ca_app
 from ca.cli.endings import REFUSED, errors
 from ca.cli.log import log_app
 from ca.cli.trust import trust_app
@@ -20,7 +21,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-ca_app = typer.Typer(help="Make the keys and certificates of a certificate authority.", no_args_is_help=True)
 config_app = typer.Typer(help="Work on configuration files.", no_args_is_help=True)
 app.add_typer(ca_app, name="ca")
 app.add_typer(config_app, name="config")
@@ -144,30 +144,6 @@ def dev_token(
 
         now = datetime.now(UTC)  # noqa: TID251 - a command is an edge
         sys.stdout.write(token(data, email, claim or [], now))
-
-
-@ca_app.command("init")
-def ca_init(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A directory that is empty or does not exist.")],
-    organization: Annotated[str, typer.Option(metavar="NAME", help="The `O` of both certificates.")] = "dayfly",
-    common_name: Annotated[
-        str, typer.Option(metavar="NAME", help="The root's `CN`; the intermediate's has `-intermediate` added.")
-    ] = "dayfly",
-    issuer: Annotated[
-        str | None, typer.Option(metavar="URL", help="The first issuer to trust, for e-mail addresses.")
-    ] = None,
-    root_password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Encrypts the root's key; without it one is made.")
-    ] = None,
-) -> None:
-    """Make a root (P-384), an intermediate (P-256), a CT log key pair, and a `ca.yaml` that uses them.
-
-    The root's key is encrypted: move it offline, for the server does not need it. The log gets `ctlog.key.pem`.
-    """
-    with errors():
-        from ca.cli.init import init
-
-        init(out, organization, common_name, issuer, root_password_file, Console(soft_wrap=True))
 
 
 @config_app.command("check")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 * 1024
 """Bytes. An SCT in JSON has a few hundred."""
+MAX_ROOTS = 4 << 20
+"""Bytes. Logs of the web's CAs list hundreds of roots."""
 MAX_ROOTS_WAIT = 2.0
 """Seconds within which a log that is well names its roots."""
 DEFAULT_RETRY_AFTER = 5
@@ -73,6 +75,12 @@ class _Trouble:
     cause: Exception
     retry_after: int | None = None
     """Seconds; the log's own advice."""
+
+
+class _Roots(msgspec.Struct):
+    """The answer to get-roots; bytes are base64."""
+
+    certificates: list[bytes]
 
 
 class RemoteLog:
@@ -122,6 +130,27 @@ class RemoteLog:
             raise LogUnavailable("the log does not answer", retry_after=DEFAULT_RETRY_AFTER) from problem
         if status != 200:
             raise LogUnavailable(f"the log answered {status} to get-roots", retry_after=DEFAULT_RETRY_AFTER)
+
+    async def roots(self) -> frozenset[bytes]:
+        """The roots that it accepts, in DER (RFC 6962 §4.7). Raises LogUnavailable."""
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(self._patience.total),
+                self._http.stream("GET", self._get_roots, headers=_HEADERS) as answer,
+            ):
+                async for chunk in answer.aiter_raw():
+                    body += chunk
+                    if len(body) > MAX_ROOTS:
+                        raise LogUnavailable(f"the log's roots are more than {MAX_ROOTS} bytes")
+        except _NETWORK_ERRORS as problem:
+            raise LogUnavailable("the log does not answer") from problem
+        if answer.status_code != 200:
+            raise LogUnavailable(f"the log answered {answer.status_code} to get-roots")
+        try:
+            return frozenset(msgspec.json.decode(body, type=_Roots).certificates)
+        except msgspec.DecodeError as problem:
+            raise LogUnavailable(f"the log's answer to get-roots cannot be read: {problem}") from problem
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -20,7 +20,7 @@ from ca.certificate.structures import Certificate, TBSCertificate, encode
 from ca.ct.model import MAX_CERTIFICATE, MAX_CHAIN, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _POISON: Final = bytes.fromhex("3013 060a2b06010401d679020403 0101ff 0402 0500")
 """The Extension in DER. RFC 6962 §3.1: critical, and an ASN.1 NULL."""
@@ -142,6 +142,23 @@ class AcceptedRoots:
             f'the chain ends at "{top.subject.rfc4514_string()}", which no root of this log has issued; get-roots '
             "lists them, and the chain goes from the certificate up"
         )
+
+
+class FollowedRoots:
+    """`AcceptedRoots` of chains that come and go."""
+
+    def __init__(self, chains: Callable[[], Sequence[Chain]]) -> None:
+        self._chains = chains
+        self._ders: tuple[bytes, ...] = ()
+        self._roots: AcceptedRoots | None = None
+
+    def __call__(self) -> AcceptedRoots:
+        """Those of the chains as they are now. Raises ChainInvalid as `AcceptedRoots` does."""
+        chains = self._chains()
+        ders = tuple(chain.ders[-1] for chain in chains)
+        if self._roots is None or ders != self._ders:
+            self._roots, self._ders = AcceptedRoots([chain.certificates[-1] for chain in chains]), ders
+        return self._roots
 
 
 def _check_sizes(unverified_chain: Sequence[bytes]) -> None:

@@ -124,7 +124,19 @@ def write_ca(
 
     Raises ConfigurationError if any of the files exists, or cannot be written.
     """
-    files = _ca_files(organization, common_name, now, root_password)
+    return _write_new(directory, _ca_files(organization, common_name, now, root_password))
+
+
+def write_root(
+    directory: Path, organization: str, common_name: str, now: datetime, password: bytes | None = None
+) -> tuple[Authority, tuple[Path, ...]]:
+    """Make a root alone and write it into `directory`, as `write_ca` does; it also raises as that does."""
+    root = create_root(organization, common_name, now)
+    return root, _write_new(directory, _root_files(root, password))
+
+
+def _write_new(directory: Path, files: dict[str, tuple[bytes, int]]) -> tuple[Path, ...]:
+    """Content and mode by name. Nothing is overwritten."""
     paths = tuple(directory / name for name in files)
     if existing := [path for path in paths if path.exists() or path.is_symlink()]:
         raise ConfigurationError(f"{existing[0]}: exists and is not overwritten; choose another directory")
@@ -146,16 +158,10 @@ def _ca_files(
     intermediate = create_intermediate(root, organization, f"{common_name}-intermediate", now)
     timestamper = create_timestamper(root, organization, f"{common_name}-timestamps", now)
     log_key = ec.generate_private_key(ec.SECP256R1())  # the one kind of log key that every client verifies
-    password = root_password or secrets.token_urlsafe(32).encode()
 
     root_pem = root.certificate.public_bytes(Encoding.PEM)
     intermediate_pem = intermediate.certificate.public_bytes(Encoding.PEM)
-    files = {
-        "root.key.pem": (
-            root.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)),
-            _PRIVATE,
-        ),
-        "root.crt.pem": (root_pem, _PUBLIC),
+    return _root_files(root, root_password) | {
         "intermediate.key.pem": (
             intermediate.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             _PRIVATE,
@@ -176,6 +182,17 @@ def _ca_files(
             log_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
             _PUBLIC,
         ),
+    }
+
+
+def _root_files(root: Authority, root_password: bytes | None) -> dict[str, tuple[bytes, int]]:
+    password = root_password or secrets.token_urlsafe(32).encode()
+    files = {
+        "root.key.pem": (
+            root.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)),
+            _PRIVATE,
+        ),
+        "root.crt.pem": (root.certificate.public_bytes(Encoding.PEM), _PUBLIC),
     }
     if root_password is None:
         files["root.password"] = (password + b"\n", _PRIVATE)

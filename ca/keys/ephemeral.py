@@ -13,6 +13,8 @@ from ca.keys.model import CAKey, prove
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ca.keys.model import RetiredChain
+
 
 async def ephemeral_ca_key(now: datetime, organization: str = "Dayfly, ephemeral") -> CAKey:
     """A new root and a new P-256 intermediate, in memory alone."""
@@ -35,6 +37,9 @@ class EphemeralKeys:
 
     def chains(self) -> list[Chain]:
         return [self.ca_key.chain]
+
+    def retired(self) -> list[RetiredChain]:
+        return []
 
     @property
     def last_reload_error(self) -> str | None:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ca.certificate.chain import Chain, ChainInvalid
 from ca.documents import file_bytes
 from ca.errors import ConfigurationError
-from ca.keys.local import LocalKey
-from ca.keys.model import CAKey, KeyUnusable, prove
+from ca.keys.local import LocalKey, PrivateKey
+from ca.keys.model import CAKey, KeyUnusable, prove, spki
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -63,6 +63,12 @@ async def parse_key_pair(
             "the CA key is not encrypted, its password is not used", file=str(key_path)
         )
     return ca_key
+
+
+def fits(chain: Chain, key_path: Path, key_pem: bytes, password: bytes | None) -> bool:
+    """Whether the key is the one that the chain's issuing certificate names. Raises ConfigurationError for no key."""
+    private_key = read_private_key(key_path, key_pem, password)
+    return isinstance(private_key, PrivateKey) and spki(private_key.public_key()) == chain.spki
 
 
 def read_private_key(path: Path, pem: bytes, password: bytes | None) -> object:

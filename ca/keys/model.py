@@ -64,6 +64,15 @@ class CAKey:
             raise SignerUnavailable(f"the CA cannot issue: {problem}") from problem
 
 
+@dataclass(frozen=True, slots=True)
+class RetiredChain:
+    """A chain that nothing valid leads to any more."""
+
+    chain: Chain
+    end: datetime
+    """From when on no signature can have been made with one of its certificates."""
+
+
 class CAKeys(Protocol):
     """Where the CA key in use comes from.
 
@@ -74,7 +83,13 @@ class CAKeys(Protocol):
         """The key to issue with at `now`. Raises SignerUnavailable while its chain is not valid."""
 
     def chains(self) -> list[Chain]:
-        """For the trust bundle: every chain that certificates issued from here on may lead to; never empty."""
+        """For the trust bundle: every chain that certificates in use, or issued from here on, may lead to.
+
+        The one that issues comes first; never empty.
+        """
+
+    def retired(self) -> list[RetiredChain]:
+        """For the trusted root alone: chains that what was signed before leads to."""
 
     @property
     def last_reload_error(self) -> str | None:
@@ -89,7 +104,7 @@ async def prove(signing_key: SigningKey, chain: Chain, now: datetime) -> CAKey:
     public_key = signing_key.public_key
     chain.check(now)
     _check_strength(public_key)
-    if public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != chain.spki:
+    if spki(public_key) != chain.spki:
         raise KeyUnusable(
             "the private key's and the issuing certificate's public keys are not equal: they are not a pair"
         )
@@ -98,6 +113,11 @@ async def prove(signing_key: SigningKey, chain: Chain, now: datetime) -> CAKey:
     except InvalidSignature as problem:
         raise KeyUnusable("a trial signature does not verify with the key's own public half") from problem
     return CAKey(signing_key, chain)
+
+
+def spki(public_key: PublicKey) -> bytes:
+    """DER SubjectPublicKeyInfo."""
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def verify(public_key: PublicKey, signature: bytes, message: bytes) -> None:

@@ -19,6 +19,12 @@ class CASettings(Settings):
     key_password: SecretStr | None = None
     """For the environment (`DAYFLY_CA_KEY_PASSWORD`); in the file, `key-password-file` keeps it apart."""
     key_password_file: Path | None = None
+    rotation: Path | None = None
+    """A directory for what comes before and after this pair; `rotation` beside the chain by default."""
+
+    @property
+    def rotation_directory(self) -> Path:
+        return self.rotation or self.cert.parent / "rotation"
 
     def password(self) -> bytes | None:
         """The password's bytes; a file's trailing newline does not belong to it."""

@@ -69,7 +69,7 @@ def running_logs(directory: Path, ca: CA, entries: int = 0, limits: Limits = DEF
         stack.callback(lambda: asyncio.run(log.aclose()))
         roots = AcceptedRoots([ca.chain.certificates[-1]])
         served = [_served(shard, path, roots, stack) for shard, path in ((old, "/ctlog/2026h1"), (current, "/ctlog"))]
-        served[1] = ServedLog("/ctlog", served[1].reader, roots, served[1].log_key, served[1].note_key, log.add)
+        served[1] = ServedLog("/ctlog", served[1].reader, lambda: roots, served[1].log_key, served[1].note_key, log.add)
         socket = listener()
         url = f"http://127.0.0.1:{socket.getsockname()[1]}"
         app = log_application(
@@ -85,7 +85,7 @@ def _served(shard: Shard, prefix: str, roots: AcceptedRoots, stack: ExitStack) -
     log_key = keys.log_key.public_key()
     reader = Reader.open(shard.database, log_key)
     stack.callback(reader.close)
-    return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), None)
+    return ServedLog(prefix, reader, lambda: roots, log_key, keys.note_key.public_key(), None)
 
 
 async def _fill(logs: LogDirectory, shard: Shard, entries: int, *, freeze: bool = False) -> None:

@@ -92,7 +92,7 @@ def test_an_older_log_stays_readable_below_the_newest(tmp_path: Path) -> None:
 def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
     roots = AcceptedRoots([ephemeral_root()])
     with pytest.raises(ConfigurationError, match="there is no log; make one with `dayfly log init`"):
-        open_embedded(LogDirectory(tmp_path), roots, Metrics(CollectorRegistry()), AsyncExitStack())
+        open_embedded(LogDirectory(tmp_path), lambda: roots, Metrics(CollectorRegistry()), AsyncExitStack())
 
 
 def ephemeral_root() -> x509.Certificate:
