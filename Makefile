@@ -6,7 +6,7 @@ BIN := .venv/bin
 # All of the machine's cores; `make test JOBS=1` runs in one process.
 JOBS ?= auto
 
-.PHONY: help install run test lint format interop bench soak lock clean
+.PHONY: help install run test lint format interop bench soak proto lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,9 +53,12 @@ bench: .venv/dev ## Measure what a certificate costs, beside Fulcio where it is 
 soak: .venv/dev ## Hold a whole instance under load and mishaps for ten minutes; needs redis-server
 	$(BIN)/python -m tests.soak
 
+proto: .venv/dev ## Write ca/rpc/proto/fulcio_pb2.py and .pyi from fulcio.proto
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. ca/rpc/proto/fulcio.proto
+
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra tuf --group build -o requirements/core.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra grpc --extra tuf --group build -o requirements/core.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --all-extras --group build --group dev -c requirements/core.lock -o requirements/dev.lock
 
 clean: ## Remove .venv and what the tools left

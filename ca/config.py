@@ -11,43 +11,31 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ca.ct.settings import CTSettings
 from ca.documents import Document, Place, Settings, load, validate
+from ca.documents.address import Address
 from ca.errors import ConfigurationError
 from ca.http.settings import HTTPSettings
 from ca.keys.settings import CASettings
 from ca.limits.settings import MEMORY, LimitsSettings
 from ca.proof.algorithms import DEFAULT_ALGORITHMS
 from ca.proof.policy import KeyPolicy
+from ca.rpc.settings import RPCSettings
 from ca.telemetry import LogSettings
 from ca.timestamp.settings import TimestampSettings
 from ca.trust.settings import TrustSettings
 from ca.tuf.settings import TUFSettings
 
 ENV_PREFIX = "DAYFLY_"
-MAX_PORT = 65535
 _OF_A_SERVICE = re.compile(
     rf"{ENV_PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
 """What Kubernetes gives the pods beside a Service called `dayfly` or `dayfly-…`
 (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables)."""
-
-
-def _address(value: Any) -> Any:
-    """Before pydantic's own check of the type, since `listen: 5555` is a number in YAML."""
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", str(value)):
-        raise ValueError("write HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555")
-    if int(value.rpartition(":")[2]) > MAX_PORT:
-        raise ValueError(f"a port is at most {MAX_PORT}")
-    return value
-
-
-Address = Annotated[str, BeforeValidator(_address)]
-"""HOST:PORT, an IPv6 host in brackets."""
 
 
 class MetricsSettings(Settings):
@@ -73,6 +61,7 @@ class ServerSettings(Settings):
     blocked_keys: Path | None = None
     """A file with the SHA-256 of one SubjectPublicKeyInfo a line, in hex."""
     http: HTTPSettings = HTTPSettings()
+    grpc: RPCSettings = RPCSettings()
     limits: LimitsSettings = LimitsSettings()
     metrics: MetricsSettings = MetricsSettings()
     timestamp: TimestampSettings = TimestampSettings()

@@ -64,6 +64,22 @@ class MalformedRequest(CallerError):
     summary = ""
 
 
+class MethodUnknown(CallerError):
+    """A gRPC service or method that is not here. The detail is the whole message, as that of Go's servers."""
+
+    reason = "METHOD_UNKNOWN"
+    code = Code.UNIMPLEMENTED
+    summary = ""
+
+
+class ServiceUnknown(CallerError):
+    """A gRPC health check of a service that is not here (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)."""
+
+    reason = "SERVICE_UNKNOWN"
+    code = Code.NOT_FOUND
+    summary = "unknown service"
+
+
 class InvalidToken(CallerError):
     """The identity token does not prove an identity. Fulcio answers 400, never 401."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry
 
+from ca import beside
 from ca.api.app import application, log_application
 from ca.api.ctlog import CTLogEndpoints, ServedLog
 from ca.api.health import Health
@@ -362,11 +363,11 @@ def serve(
             "Certificate Transparency is switched off: certificates are issued without an SCT, are in no log, "
             "and no sigstore client accepts them by default"
         )
-    with listening or bind(settings.listen, "--listen") as bound:
+    with listening or bind(settings.listen, "--listen") as bound, beside.reserved(settings) as reserved:
         if announce:
             announce()
         run(
-            partial(ca_application, settings, wrap),
+            partial(ca_application, reserved, wrap),
             bound,
             settings.log,
             settings.http,
@@ -383,6 +384,7 @@ async def trust_material(settings: ServerSettings) -> TrustMaterial:
 
 async def check(settings: ServerSettings) -> None:
     """Load all that the server would and let it go again. Raises ConfigurationError."""
+    beside.check(settings.grpc, clock())
     async with compose(settings, Metrics(CollectorRegistry())):
         pass
 
@@ -401,7 +403,8 @@ async def ca_application(
             composed.timestamps,
             TUFFiles(settings.tuf.directory) if settings.tuf.directory else None,
         )
-        yield wrap(app) if wrap else app
+        async with beside.serving(settings, (composed.signing, composed.trust, composed.health), metrics, clock):
+            yield wrap(app) if wrap else app
 
 
 def serve_log(

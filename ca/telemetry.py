@@ -136,6 +136,18 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.grpc_tls_expiry_seconds = Gauge(
+            "dayfly_grpc_tls_expiry_seconds",
+            "Seconds until gRPC's TLS certificate expires.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.grpc_tls_reload_failed = Gauge(
+            "dayfly_grpc_tls_reload_failed",
+            "1 while the files of gRPC's TLS certificate cannot be loaded and the last good pair is in use.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
         self.chain_expiry_seconds = Gauge(
             "dayfly_chain_expiry_seconds",
             "Seconds until the first certificate of the CA's chain expires.",

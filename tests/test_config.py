@@ -49,7 +49,7 @@ def test_the_example_shows_every_setting_with_its_default(tmp_path: Path) -> Non
     plain = tmp_path / "plain.yaml"
     plain.write_text(EXAMPLE.read_text())
     defaults = load_settings(plain, {}, {})
-    shows = {"blocked_keys", "data", "timestamp", "trust", "tuf"}
+    shows = {"blocked_keys", "data", "grpc", "timestamp", "trust", "tuf"}
     assert everything.model_dump(exclude={"ca", "ct", *shows}) == defaults.model_dump(exclude={"ca", "ct", *shows})
 
 

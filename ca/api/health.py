@@ -55,15 +55,24 @@ class Health:
         return answers.JSON({"status": "alive"})
 
     async def readyz(self, _request: Request) -> Response:
-        now = self._clock()
-        logs = await self._log_answers(now)
-        checks = {**self._key_state(now), "log": _summary(logs)}
-        ready = checks.get("caKey", "ok") == "ok" and checks["log"] in {"ok", "switched off"}
+        ready, checks, logs = await self._readiness(self._clock())
         checks |= self._degraded()
         if self._draining():
             ready, checks["shutdown"] = False, "the server is about to stop"
         several = {"logs": logs} if len(logs) > 1 else {}
         return answers.JSON({"ready": ready, "checks": checks, **several}, 200 if ready else 503)
+
+    async def can_issue(self) -> bool:
+        """What `/readyz` says, in one word."""
+        ready, _, _ = await self._readiness(self._clock())
+        return ready and not self._draining()
+
+    async def _readiness(self, now: datetime) -> tuple[bool, dict[str, str], Mapping[str, str]]:
+        """Whether a certificate can be issued, the checks that say so, and how each log is."""
+        logs = await self._log_answers(now)
+        checks = {**self._key_state(now), "log": _summary(logs)}
+        ready = checks.get("caKey", "ok") == "ok" and checks["log"] in {"ok", "switched off"}
+        return ready, checks, logs
 
     def _key_state(self, now: datetime) -> Mapping[str, str]:
         if self._keys is None:

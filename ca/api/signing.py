@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -16,7 +16,7 @@ from ca.errors import CallerError, ClientLeft, DayflyError, InternalError, Misis
 from ca.issuance import Issued, Progress, SigningRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from starlette.requests import Request
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from ca.issuance import CertificateAuthority
     from ca.telemetry import Metrics
 
+Answer = TypeVar("Answer")
+
 
 class Signing:
-    """The two signing endpoints."""
+    """The two signing endpoints, and what they have in common with gRPC's."""
 
     def __init__(
         self,
@@ -57,34 +59,47 @@ class Signing:
         parse: Callable[[bytes], wire.SigningBody],
         render: Callable[[Issued], Response],
     ) -> Response:
-        progress = Progress()
-        problem: DayflyError | None = None
-        try:
-            unverified_body = await read_body(request, self._body_limit)
-            # Both begin with the last byte: how slowly a client sends is no step of ours, and must not choose `now`.
-            now, progress = self._clock(), Progress()
+        def asked(unverified_body: bytes) -> SigningRequest:
             body = parse(unverified_body)
             # Fulcio's precedence: the body's token, else the header's.
             token = body.unverified_token or unverified_bearer(request.headers.get("authorization", ""))
-            client = request.client.host if request.client else ""
-            asked = SigningRequest(token, body.key_material, client)
-            issued = await self._authority.issue(asked, now, progress, request.is_disconnected)
+            return SigningRequest(token, body.key_material, request.client.host if request.client else "")
+
+        read = read_body(request, self._body_limit)
+        outcome = await self.issue(request.state.record, read, asked, render, request.is_disconnected)
+        return answers.error(outcome, request.state.request_id) if isinstance(outcome, DayflyError) else outcome
+
+    async def issue(
+        self,
+        record: dict[str, Any],
+        read: Awaitable[bytes],
+        parse: Callable[[bytes], SigningRequest],
+        render: Callable[[Issued], Answer],
+        client_left: Callable[[], Awaitable[bool]],
+    ) -> Answer | DayflyError:
+        """The answer to what `read` brings, counted and added to `record`, whichever wire it came by."""
+        progress = Progress()
+        problem: DayflyError | None = None
+        try:
+            unverified_body = await read
+            # Both begin with the last byte: how slowly a client sends is no step of ours, and must not choose `now`.
+            now, progress = self._clock(), Progress()
+            issued = await self._authority.issue(parse(unverified_body), now, progress, client_left)
             answer = render(issued)
-            request.state.record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
+            record["certificate_sha256"] = hashlib.sha256(issued.certificate).hexdigest()
         except DayflyError as refusal:
             problem = refusal
         except ClientDisconnect:
             raise
         except Exception as bug:  # noqa: BLE001 - the answer must be ours; the cause goes to the log
-            problem = InternalError(f"request {request.state.request_id}")
+            problem = InternalError(f"request {record['request_id']}")
             problem.__cause__ = bug
-        self._record(request, progress, problem)
-        return answers.error(problem, request.state.request_id) if problem else answer
+        self._record(record, progress, problem)
+        return problem or answer
 
-    def _record(self, request: Request, progress: Progress, problem: DayflyError | None) -> None:
+    def _record(self, record: dict[str, Any], progress: Progress, problem: DayflyError | None) -> None:
         """Add to the request's log record what is known of it, and count it."""
         outcome, reason = _outcome(problem)
-        record: dict[str, Any] = request.state.record
         record["outcome"] = outcome
         record["ct"] = self._ct
         if problem is not None:
@@ -127,13 +142,13 @@ def unverified_bearer(header: str) -> str:
     return header[7:] if header[:7].lower() == "bearer " else header
 
 
-def _chain(issued: Issued) -> list[str]:
+def chain_of(issued: Issued) -> list[str]:
     """PEM without the newline at the end, as Fulcio's signing answers have it."""
     return [pem.rstrip() for pem in (certificate_pem(issued.certificate), *issued.chain.pems)]
 
 
 def _v2(issued: Issued) -> Response:
-    chain = {"certificates": _chain(issued)}
+    chain = {"certificates": chain_of(issued)}
     if issued.sct is not None:
         return answers.JSON({"signedCertificateEmbeddedSct": {"chain": chain}})
     return answers.JSON({"signedCertificateDetachedSct": {"chain": chain, "signedCertificateTimestamp": ""}})
@@ -141,4 +156,4 @@ def _v2(issued: Issued) -> Response:
 
 def _v1(issued: Issued) -> Response:
     # 201 exactly, and no SCT header: that header is for detached SCTs, which we never give.
-    return answers.PEM("\n".join(_chain(issued)), status_code=201)
+    return answers.PEM("\n".join(chain_of(issued)), status_code=201)

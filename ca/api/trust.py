@@ -34,7 +34,11 @@ class Trust:
         self._material = material
 
     async def bundle(self, _request: Request) -> Response:
-        return answers.JSON({"chains": [{"certificates": list(chain.pems)} for chain in self._keys.chains()]})
+        return answers.JSON(self.trust_bundle())
+
+    def trust_bundle(self) -> dict[str, Any]:
+        """Fulcio's `TrustBundle` as ProtoJSON has it."""
+        return {"chains": [{"certificates": list(chain.pems)} for chain in self._keys.chains()]}
 
     async def root_cert(self, _request: Request) -> Response:
         # Fulcio joins PEM texts that already end in a newline: a blank line stands between certificates.
@@ -42,7 +46,11 @@ class Trust:
         return answers.PEM("\n".join(pems).strip())
 
     async def configuration(self, _request: Request) -> Response:
-        return answers.JSON({"issuers": [_issuer(issuer) for issuer in self._registry().issuers if issuer.enabled]})
+        return answers.JSON(self.issuers())
+
+    def issuers(self) -> dict[str, Any]:
+        """Fulcio's `Configuration` as ProtoJSON has it."""
+        return {"issuers": [_issuer(issuer) for issuer in self._registry().issuers if issuer.enabled]}
 
     async def trusted_root(self, _request: Request) -> Response:
         return answers.JSON(documents.trusted_root(self._material()))

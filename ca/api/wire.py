@@ -29,7 +29,7 @@ def parse_v2(body: bytes) -> SigningBody:
     request: Values = values.get("publicKeyRequest", {})
     key: str = request.get("publicKey", {}).get("content", "")
     proof: bytes = request.get("proofOfPossession", b"")
-    material = _material(values, KeyWithProof(key.encode(), proof))
+    material = key_material(values.get("certificateSigningRequest", b""), KeyWithProof(key.encode(), proof))
     return SigningBody(token or None, material)
 
 
@@ -43,12 +43,13 @@ def parse_v1(body: bytes) -> SigningBody:
         raise KeyUnparsable("the request has neither publicKey nor certificateSigningRequest")
     key: bytes = values.get("publicKey", {}).get("content", b"")
     proof: bytes = values.get("signedEmailAddress", b"")
-    return SigningBody(None, _material(values, KeyWithProof(key, proof, der_allowed=True)))
+    with_proof = KeyWithProof(key, proof, der_allowed=True)
+    return SigningBody(None, key_material(values.get("certificateSigningRequest", b""), with_proof))
 
 
-def _material(values: Values, with_proof: KeyWithProof) -> KeyMaterial | None:
+def key_material(csr: bytes, with_proof: KeyWithProof) -> KeyMaterial | None:
     """As in Fulcio a certificate request goes before a key, and an empty field is an absent one."""
-    if csr := values.get("certificateSigningRequest"):
+    if csr:
         return SigningRequestPEM(csr)
     return with_proof if with_proof.unverified_key else None
 

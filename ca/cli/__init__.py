@@ -83,6 +83,9 @@ def serve(
     ct_log: LogOption = None,
     ct_log_key: LogKeyOption = None,
     data: DataOption = None,
+    grpc_listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|none", help="Where to serve gRPC; by default nowhere.")
+    ] = None,
     metrics_listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT|none", help="Where to serve Prometheus metrics.")
     ] = None,
@@ -102,6 +105,7 @@ def serve(
         "ct-log": ct_log,
         "ct-log-key": ct_log_key,
         "data": data,
+        "grpc-listen": grpc_listen,
         "metrics-listen": metrics_listen,
     }
     with errors():

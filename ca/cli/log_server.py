@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from ca.config import Address
+from ca.documents.address import Address
 from ca.errors import ConfigurationError
 from ca.main import serve_log
 from ca.telemetry import LogSettings

@@ -21,12 +21,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ca.config import MAX_PORT, ServerSettings
+from ca.config import ServerSettings
 from ca.ct.embedded.directory import LogDirectory
 from ca.dev.issuer import issuer_app
 from ca.dev.layout import ISSUER_PATH, Instance
 from ca.dev.tokens import load_or_create_issuer_key
 from ca.dev.tuf import publish, tuf_settings
+from ca.documents.address import MAX_PORT
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import write_ca
 from ca.main import clock, serve, trust_material

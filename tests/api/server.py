@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from ca.beside import reserved
 from ca.config import ServerSettings
 from ca.dev.issuer import issuer_app
 from ca.dev.tokens import IssuerKey, generate_issuer_key
@@ -50,6 +51,8 @@ class CA:
     key: IssuerKey
     directory: Path
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    rpc: str = "none"
+    """Where it listens for gRPC."""
 
     def figure(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where nothing was counted yet."""
@@ -140,6 +143,7 @@ def running_ca(
     limits: dict[str, Any] | None = None,
     guards: dict[str, str] | None = None,
     named: bool = True,
+    grpc: dict[str, Any] | None = None,
 ) -> Iterator[CA]:
     """A CA whose files are in `directory`; the log of `ct`, else none. `named` if it says how clients reach it.
 
@@ -170,6 +174,7 @@ def running_ca(
             "ct": ct or {"log": "none"},
             "data": directory,
             "http": http or {},
+            "grpc": grpc or {},
             "limits": limits or {},
             "trust": {"url": url} if named else {},
             "timestamp": {
@@ -179,11 +184,12 @@ def running_ca(
         }
     )
     with (
+        reserved(settings) as settings,
         serving(Starlette(routes=apps), issuers_socket),
         serving(Worker(partial(ca_application, settings, None), settings.log, registry), ca_socket, lifespan="on"),
         httpx.Client(base_url=url) as client,
     ):
-        yield CA(client, issuers, key, directory, registry)
+        yield CA(client, issuers, key, directory, registry, settings.grpc.listen)
 
 
 DEAD_ISSUER = "http://127.0.0.1:9/dead"
