@@ -58,7 +58,7 @@ proto: .venv/dev ## Write ca/rpc/proto/fulcio_pb2.py and .pyi from fulcio.proto
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra grpc --extra tuf --group build -o requirements/core.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra grpc --extra login --extra tuf --group build -o requirements/core.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --all-extras --group build --group dev -c requirements/core.lock -o requirements/dev.lock
 
 clean: ## Remove .venv and what the tools left

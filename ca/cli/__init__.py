@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ca.cli.authority import ca_app
+from ca.cli.client import client_app
 from ca.cli.endings import REFUSED, errors
 from ca.cli.log import log_app
 from ca.cli.trust import trust_app
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 config_app = typer.Typer(help="Work on configuration files.", no_args_is_help=True)
+app.add_typer(client_app)
 app.add_typer(ca_app, name="ca")
 app.add_typer(config_app, name="config")
 app.add_typer(log_app, name="log")
@@ -178,23 +180,3 @@ def config_check(
         check(config, Console(quiet=True) if as_json else out)
         if online and not try_issuers(config, issuer or [], out, as_json=as_json):
             raise typer.Exit(REFUSED)
-
-
-@app.command()
-def request(
-    url: Annotated[str, typer.Option(metavar="URL", help="The CA, such as `http://127.0.0.1:5555`.")],
-    token: Annotated[
-        str, typer.Option(metavar="TOKEN|-", help="An identity token, or `-` to read it from standard input.")
-    ],
-    csr: Annotated[bool, typer.Option("--csr", help="Send a signing request, as sigstore-python does.")] = False,
-    pem: Annotated[bool, typer.Option("--pem", help="Print the chain as PEM instead of a table.")] = False,
-) -> None:
-    """Get a certificate for a fresh key, and print what is in it.
-
-    The key is forgotten at the end: this is for people who debug a CA or an identity provider. Ends with 1 if there
-    is no certificate.
-    """
-    with errors(REFUSED):
-        from ca.cli.request import request as run
-
-        run(url, sys.stdin.read() if token == "-" else token, csr=csr, pem=pem)

@@ -33,6 +33,9 @@ def _plain(text: str) -> str:
     """Neither markup nor a terminal's commands, whoever wrote the text."""
     from rich.markup import escape
 
-    return escape(
-        "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
-    )
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Without a terminal's commands, whoever wrote the text."""
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ca.oidc.fetch import Fetcher
     from ca.oidc.model import Reach
 
-_MAX_BYTES: Final = 64 << 10
+MAX_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,26 @@ class Discovered:
 
 async def discover(fetcher: Fetcher, issuer: str, reach: Reach) -> Discovered:
     """Fetch and check the document of a trusted issuer. Raises FetchError."""
-    fetched = await fetcher.get(issuer.removesuffix("/") + "/.well-known/openid-configuration", _MAX_BYTES)
+    fetched = await fetcher.get(issuer.removesuffix("/") + "/.well-known/openid-configuration", MAX_BYTES)
+    jwks_uri, algorithms = read_discovery(fetched.content, issuer, reach)
+    return Discovered(jwks_uri, algorithms, fetched.max_age, fetched.date)
+
+
+def read_discovery(document: dict[str, Any], issuer: str, reach: Reach) -> tuple[str, frozenset[str]]:
+    """`jwks_uri` and `algorithms` of Discovered. Raises FetchError."""
     # §4.3: exactly the issuer that was asked for, or one issuer could speak for another.
-    if fetched.content.get("issuer") != issuer:
-        claimed = fetched.content.get("issuer")
+    if document.get("issuer") != issuer:
+        claimed = document.get("issuer")
         shown = quoted(claimed) if isinstance(claimed, str) else "none"
         raise FetchError(f"its issuer is {shown} instead of {quoted(issuer)}")
-    jwks_uri, algorithms = _jwks_uri(fetched.content, issuer, reach), _algorithms(fetched.content)
-    return Discovered(jwks_uri, algorithms, fetched.max_age, fetched.date)
+    return _jwks_uri(document, issuer, reach), _algorithms(document)
 
 
 def _jwks_uri(document: dict[str, Any], issuer: str, reach: Reach) -> str:
     uri = document.get("jwks_uri")
     if not isinstance(uri, str):
         raise FetchError("it has no jwks_uri")
-    parts = _https(uri, issuer)
+    parts = https_parts(uri, issuer)
     if parts is None:
         raise FetchForbiddenError(f"its jwks_uri {quoted(uri)} is not an https URL")
     own = _is_own(parts, uri, issuer, to_the_port=reach.bearer_token_file is not None)
@@ -57,7 +62,7 @@ def _jwks_uri(document: dict[str, Any], issuer: str, reach: Reach) -> str:
     return uri
 
 
-def _https(uri: str, issuer: str) -> SplitResult | None:
+def https_parts(uri: str, issuer: str) -> SplitResult | None:
     """An https URL in its parts; http for loopback. None for whatever two parsers could read in two ways."""
     if not uri.isascii() or not uri.isprintable() or set(uri) & set(' \\"<>^`{|}'):
         return None

@@ -85,7 +85,7 @@ class TokenVerifier:
 
     async def _check_signature(self, token: UnverifiedToken, trusted: TrustedIssuer, now: datetime) -> None:
         keys = await self._keys.get(token.unverified_issuer, trusted, now)
-        if _is_signed(token, keys):
+        if is_signed(token, keys):
             return
         # A key that is known and has not signed it is reason to refuse it, not to ask the issuer again.
         if token.jws.key_id and keys.keys.named(token.jws.key_id):
@@ -93,7 +93,7 @@ class TokenVerifier:
                 f"the signature is not by the key {quoted(token.jws.key_id)}, which its kid names"
             )
         keys = await self._keys.get_newer(token.unverified_issuer, trusted, now)
-        if not _is_signed(token, keys):
+        if not is_signed(token, keys):
             raise _unknown_key(token)
 
 
@@ -106,7 +106,7 @@ def _check_algorithm(token: UnverifiedToken, accepted: frozenset[str] | None) ->
         )
 
 
-def _is_signed(token: UnverifiedToken, keys: IssuerKeys) -> bool:
+def is_signed(token: UnverifiedToken, keys: IssuerKeys) -> bool:
     """Whether a key that the token may mean has signed it. Raises TokenAlgorithmRefused or TokenKeyUnknown."""
     algorithm, key_id = token.jws.algorithm, token.jws.key_id
     if algorithm not in keys.algorithms:
