@@ -17,6 +17,8 @@ from ca.trust.model import SPKI, Authority, Period, TransparencyLog
 from ca.trust.settings import EARLIEST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ca.config import ServerSettings
     from ca.ct.embedded.directory import Shard
     from ca.ct.settings import CTSettings
@@ -39,6 +41,8 @@ class Publisher:
         self._timestamper = timestamper
         self._operated = Operated(settings.trust)
         self._elsewhere = _logs_elsewhere(settings.ct)
+        self._embedded: tuple[list[Path], list[TransparencyLog]] = [], []
+        """What was read where. Everybody may ask for it, and the logs of a directory do not change."""
 
     def material(self) -> TrustMaterial:
         """Raises ConfigurationError where a file of the log has gone."""
@@ -59,14 +63,20 @@ class Publisher:
         if self._settings.ct.log != EMBEDDED:
             return self._elsewhere
         logs = LogDirectory(self._settings.data, self._settings.ct.log_seen)
-        return [
-            _ctlog(
-                f"{url}{path}" if url else f"https://{shard.origin}",
-                LogKey.of(load_keys(shard.directory).log_key.public_key()),
-                Period(datetime.fromtimestamp(shard.created // 1000, UTC)),
-            )
-            for path, shard in log_paths(logs)
-        ]
+        if not (found := logs.directories()) or found != self._embedded[0]:
+            self._embedded = found, _embedded_logs(logs, url)
+        return self._embedded[1]
+
+
+def _embedded_logs(logs: LogDirectory, url: str) -> list[TransparencyLog]:
+    return [
+        _ctlog(
+            f"{url}{path}" if url else f"https://{shard.origin}",
+            LogKey.of(load_keys(shard.directory).log_key.public_key()),
+            Period(datetime.fromtimestamp(shard.created // 1000, UTC)),
+        )
+        for path, shard in log_paths(logs)
+    ]
 
 
 def log_paths(logs: LogDirectory) -> list[tuple[str, Shard]]:

@@ -139,10 +139,10 @@ def test_a_server_serves_the_repository_and_renews_what_is_due(directory: Path) 
     created(directory / "tuf", keys, now=NOW - timedelta(days=4)).publish(
         files(), keys.targets, keys.online, NOW - timedelta(days=4)
     )
-    (directory / "online.pem").write_bytes(private_bytes(keys.online[0]))
+    (directory / "tuf/online.pem").write_bytes(private_bytes(keys.online[0]))  # as nobody should have it
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    configure(directory, listen=f"127.0.0.1:{port}", tuf={"directory": "tuf", "online-key": "online.pem"})
+    configure(directory, listen=f"127.0.0.1:{port}", tuf={"directory": "tuf", "online-key": "tuf/online.pem"})
     with serving(directory, "serve", "--config", directory / "ca.yaml", url=url):
         newest = httpx.get(f"{url}/tuf/timestamp.json")
         assert newest.headers["cache-control"] == "no-cache"
@@ -150,7 +150,7 @@ def test_a_server_serves_the_repository_and_renews_what_is_due(directory: Path) 
         assert "immutable" in httpx.get(f"{url}/tuf/1.root.json").headers["cache-control"]
         name = next((directory / "tuf" / "targets").glob("*.trusted_root.json")).name
         assert httpx.get(f"{url}/tuf/targets/{name}").json()["certificateAuthorities"]
-        for path in ("2.root.json", "", "targets", "targets/", ".lock", "nothing", "targets/targets/x"):
+        for path in ("2.root.json", "", "targets", "targets/", ".lock", "online.pem", "nothing", "targets/targets/x"):
             assert httpx.get(f"{url}/tuf/{path}").status_code == 404, path
         assert httpx.post(f"{url}/tuf/timestamp.json").status_code == 501
         assert httpx.get(f"{url}/readyz").json()["checks"]["tuf"] == "ok"

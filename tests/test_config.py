@@ -109,6 +109,12 @@ def test_lists_in_the_environment_are_written_with_commas(file: Path) -> None:
         ("  log: none", "  logg: none", "ct.logg: unknown key; did you mean log?"),
         ("  log: none", "  log: http", "ct.log: write embedded, the log's https:// URL"),
         ("  log: none", "  log: https://log.example", "log-key is missing"),
+        ("  log: none", "  log: https://u:p@log.example\n  log-key: a.pem", "no user and no password"),
+        (
+            "  log: none",
+            f"{ELSEWHERE}  fallbacks: [{{log: 'https://u:p@b', log-key: b.pem}}]",
+            "no user and no password",
+        ),
         ("  log: none", "  log-key: ctlog.pub.pem", "log-key and log-tls-ca belong to a log elsewhere"),
         (
             "  log: none",

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 PREFIX: Final = "/tuf"
-_FILE: Final = re.compile(r"(targets/)?[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_FILE: Final = re.compile(
+    r"timestamp\.json|[0-9]{1,10}\.(root|targets|snapshot)\.json|targets/[0-9a-f]{64}\.[A-Za-z0-9._-]{1,200}"
+)
+"""What a repository has, and no key or draft that somebody keeps beside it."""
 _NEWEST: Final = "timestamp.json"
 
 

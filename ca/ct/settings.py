@@ -14,6 +14,13 @@ SWITCHED_OFF = "none"
 _URL = ("https://", "http://")
 
 
+def _without_login(url: str) -> str:
+    """Records, metrics and readiness name a log by its URL. Raises ValueError."""
+    if "@" in url:
+        raise ValueError("a log's URL has no user and no password in it: records would show them, and no log asks")
+    return url.rstrip("/")
+
+
 class LogElsewhere(Settings):
     """A log that speaks RFC 6962 over HTTP, and what has to be known of it."""
 
@@ -33,7 +40,7 @@ class LogElsewhere(Settings):
     def _is_url(cls, value: str) -> str:
         if not value.startswith(_URL):
             raise ValueError("write the log's https:// URL; only logs elsewhere have fallbacks or are some")
-        return value.rstrip("/")
+        return _without_login(value)
 
     @model_validator(mode="after")
     def _term_is_in_order(self) -> Self:
@@ -91,7 +98,7 @@ class CTSettings(Settings):
     def _is_known(cls, value: str) -> str:
         if value not in {EMBEDDED, SWITCHED_OFF} and not value.startswith(_URL):
             raise ValueError(f"write {EMBEDDED}, the log's https:// URL, or {SWITCHED_OFF} to issue without a log")
-        return value.rstrip("/")
+        return _without_login(value)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -48,7 +48,8 @@ class Renewal:
     async def run(self, metrics: Metrics) -> None:
         """Renew what is due until cancelled."""
         while True:
-            self.look(metrics)
+            # In a thread: a key may be in a KMS, and a command may hold the repository's lock.
+            await asyncio.to_thread(self.look, metrics)
             await asyncio.sleep(INTERVAL)
 
     def look(self, metrics: Metrics) -> None:

@@ -113,3 +113,20 @@ def test_the_trusted_root_names_every_log_whose_scts_were_given(tmp_path: Path) 
         assert base64.b64decode(old["logId"]["keyId"]) == first
         assert old["baseUrl"] == f"{ca.client.base_url}/ctlog/2026h2"
         assert base64.b64decode(new["logId"]["keyId"]) == scts(leaf(ca.ask()))[0].log_id
+
+
+def test_what_clients_are_told_of_the_log_is_not_read_for_each_of_them(tmp_path: Path) -> None:
+    logs = LogDirectory(tmp_path)
+    logs.create(ORIGIN, clock())
+    with running_ca(tmp_path, ct={"log": "embedded"}) as ca:
+
+        def told() -> list[str]:
+            return [log["logId"]["keyId"] for log in ca.client.get("/api/v2/trustedRoot").json()["ctlogs"]]
+
+        (first,) = told()
+        key = tmp_path / "ctlog.key.pem"
+        key.rename(tmp_path / "elsewhere")
+        assert told() == [first]
+        (tmp_path / "elsewhere").rename(key)
+        logs.create("ct.example.org/2027h1", clock())
+        assert told()[1:] == [first], "a new log shows at once"

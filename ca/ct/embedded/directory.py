@@ -69,9 +69,12 @@ class LogDirectory:
 
     def shards(self) -> list[Shard]:
         """All of them, the oldest first. Raises ConfigurationError for a file that cannot be read."""
-        directories = [self._data, *(path.parent for path in self._data.glob(f"{SHARDS}/*/{DATABASE}"))]
-        found = [_shard(directory) for directory in directories if (directory / DATABASE).exists()]
-        return sorted(found, key=lambda shard: shard.created)
+        return sorted(map(_shard, self.directories()), key=lambda shard: shard.created)
+
+    def directories(self) -> list[Path]:
+        """Where there is a log, in no order of age. Cheap: nothing is opened."""
+        below = sorted(path.parent for path in self._data.glob(f"{SHARDS}/*/{DATABASE}"))
+        return [directory for directory in (self._data, *below) if (directory / DATABASE).exists()]
 
     def current(self) -> Shard:
         """The newest, which takes certificates unless it is frozen. Raises ConfigurationError where there is none."""

@@ -134,7 +134,8 @@ class Sequencer:
             store.commit()
         except BaseException:
             store.rollback()
-            self._waiting = Waiting()  # it may have these entries
+            if self._waiting.size != self._edge.size:  # it has these entries
+                self._waiting = Waiting()
             raise
 
         # 9. A crash from here on loses answers, not entries: who asks again gets the SCT of step 3.

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from ca.ct.embedded.index import PREFIX_SIZE, SLICES, STEP, Key, Waiting, indexed_before, waiting_from
+from ca.ct.embedded.sequencer import ClockBehind
 from ca.ct.embedded.store import Damaged, Store
 from tests.ct.embedded.builders import World, submission
 from tests.ct.embedded.oracle import check_log
@@ -167,6 +168,18 @@ def test_a_batch_that_failed_waits_for_nothing(world: World) -> None:
             assert not sql.execute(
                 f"SELECT * FROM {kind}_index LEFT JOIN entry USING (leaf_index) WHERE substr({kind}, 1, 4) IS NOT prefix"
             ).fetchall()
+
+
+def test_a_clock_that_is_set_back_does_not_have_all_that_waits_read_again(world: World) -> None:
+    sequencer = world.sequencer()
+    sequencer.sequence([submission(number) for number in range(300)])
+    world.clock.move(-10)
+    statements: list[str] = []
+    sequencer.store._sql.set_trace_callback(statements.append)
+    for _ in range(2):
+        with pytest.raises(ClockBehind):
+            sequencer.sequence([submission(300)])
+    assert not [statement for statement in statements if statement.startswith("SELECT identity, leaf_hash FROM entry")]
 
 
 @pytest.mark.parametrize("value", ["x''", "x'00'", "zeroblob(33)"])
