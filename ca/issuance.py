@@ -10,7 +10,7 @@ from ca.certificate import lint
 from ca.certificate.profile import assemble, new_serial
 from ca.ct.model import Precertificate
 from ca.ct.rfc6962 import sct_list
-from ca.errors import CallerError, ClientLeft, KeyBlocked, KeyUnparsable, TokenMissing
+from ca.errors import CallerError, ClientLeft, IssuerUnavailable, KeyBlocked, KeyUnparsable, TokenMissing
 from ca.limits.model import TokenUse
 from ca.oidc.model import UNGUARDED
 from ca.proof import prove
@@ -118,7 +118,7 @@ class CertificateAuthority:
         self._limits.admit(request.client)
         try:
             return await self._issue(request, now, progress, client_left)
-        except CallerError as refusal:
+        except (CallerError, IssuerUnavailable) as refusal:  # whose issuers a pattern's tokens may make up
             if "limits" not in progress.seconds:
                 await self._limits.count_refused(request.client, refusal)
             raise

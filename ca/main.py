@@ -323,10 +323,8 @@ async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
         metrics.next_chain_expiry_seconds.set((following.chain.not_after - now).total_seconds() if following else nan)
         metrics.key_reload_failed.set(1 if composed.keys.last_reload_error else 0)
         metrics.identity_config_reload_failed.set(1 if composed.issuers.last_reload_error else 0)
-        for issuer, age in composed.tokens.jwks_ages(now).items():
-            metrics.jwks_age_seconds.labels(issuer).set(age)
-        for issuer, broken in composed.tokens.broken_issuers(now).items():
-            metrics.oidc_breaker_open.labels(issuer).set(broken)
+        metrics.jwks_age_seconds.show(composed.tokens.jwks_ages(now))
+        metrics.oidc_breaker_open.show(composed.tokens.broken_issuers(now))
         await asyncio.sleep(GAUGE_INTERVAL)
 
 

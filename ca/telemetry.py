@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ca.documents import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from structlog.typing import Processor
 
 STEPS = ("token", "identity", "proof", "limits", "draft", "precertificate", "log", "certificate", "lint")
@@ -160,12 +162,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
-        self.jwks_age_seconds = Gauge(
-            "dayfly_jwks_age_seconds",
-            "Seconds since an issuer's keys were fetched, by the configured URL or pattern; the oldest of a pattern.",
-            ("issuer",),
-            registry=registry,
-            multiprocess_mode="mostrecent",
+        self.jwks_age_seconds = IssuerGauge(
+            Gauge(
+                "dayfly_jwks_age_seconds",
+                "Seconds since an issuer's keys were fetched, by the configured URL or pattern; the oldest of a pattern.",
+                ("issuer",),
+                registry=registry,
+                multiprocess_mode="mostrecent",
+            ),
+            gone=float("nan"),
         )
         self.oidc_fetches = Counter(
             "dayfly_oidc_fetches",
@@ -180,12 +185,15 @@ class Metrics:
             ("issuer",),
             registry=registry,
         )
-        self.oidc_breaker_open = Gauge(
-            "dayfly_oidc_breaker_open",
-            "1 while an issuer is not asked because it failed, or its key file is broken; of a pattern, how many.",
-            ("issuer",),
-            registry=registry,
-            multiprocess_mode="livemax",
+        self.oidc_breaker_open = IssuerGauge(
+            Gauge(
+                "dayfly_oidc_breaker_open",
+                "1 while an issuer is not asked because it failed, or its key file is broken; of a pattern, how many.",
+                ("issuer",),
+                registry=registry,
+                multiprocess_mode="livemax",
+            ),
+            gone=0,
         )
         self.key_reload_failed = Gauge(
             "dayfly_ca_key_reload_failed",
@@ -200,6 +208,24 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.ctlog = CTLogMetrics(registry)
+
+
+class IssuerGauge:
+    """A gauge with a figure for each issuer that there is something to say of."""
+
+    def __init__(self, gauge: Gauge, *, gone: float) -> None:
+        """`gone` is what stands for an issuer from then on that is configured no more: a label cannot be taken back."""
+        self._gauge = gauge
+        self._gone = gone
+        self._shown: set[str] = set()
+
+    def show(self, figures: Mapping[str, float]) -> None:
+        """By the configured URL or pattern: all there are."""
+        for issuer in self._shown - figures.keys():
+            self._gauge.labels(issuer).set(self._gone)
+        for issuer, figure in figures.items():
+            self._gauge.labels(issuer).set(figure)
+        self._shown |= figures.keys()
 
 
 class CTLogMetrics:

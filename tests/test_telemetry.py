@@ -7,8 +7,9 @@ from typing import Literal
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
-from ca.telemetry import LogSettings, configure_logging
+from ca.telemetry import LogSettings, Metrics, configure_logging
 
 FORMATS = ("json", "console")
 
@@ -67,3 +68,18 @@ def test_records_of_the_standard_library_take_one_line(log_format):
 
 def test_printable_fields_stand_as_they_are_on_a_console():
     assert "path=/żółw" in logged("console", "request", path="/żółw")
+
+
+def test_an_issuer_that_is_configured_no_more_does_not_stay_broken_or_old_for_ever() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.oidc_breaker_open.show({"https://a": 1, "https://b": 1})
+    metrics.jwks_age_seconds.show({"https://a": 5000.0, "https://b": 1.0})
+    metrics.oidc_breaker_open.show({"https://b": 1})
+    metrics.jwks_age_seconds.show({"https://b": 6.0})
+
+    def figure(name: str, issuer: str) -> float | None:
+        return metrics.registry.get_sample_value(f"dayfly_{name}", {"issuer": issuer})
+
+    assert [figure("oidc_breaker_open", issuer) for issuer in ("https://a", "https://b")] == [0, 1]
+    assert str(figure("jwks_age_seconds", "https://a")) == "nan"
+    assert figure("jwks_age_seconds", "https://b") == 6

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Network, IPv6Network
 
-    from ca.errors import CallerError
+    from ca.errors import DayflyError
     from ca.limits.model import LimitStore, TokenUse
     from ca.limits.rate import Rate
     from ca.limits.settings import LimitsSettings
@@ -90,7 +90,7 @@ class Limits:
         elif settled.limited is not None:
             raise self._refusal(charges[settled.limited], settled.waits[settled.limited] / SECOND)
 
-    async def count_refused(self, client: str, refusal: CallerError) -> None:
+    async def count_refused(self, client: str, refusal: DayflyError) -> None:
         """Count a request that was refused: on its client, and as a failure where its token or its proof was."""
         failed = isinstance(refusal, InvalidToken | ProofFailed)
         await self._settled([charge for charge in self._of_client(client) if failed or charge.limit == CLIENT], None)

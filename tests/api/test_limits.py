@@ -126,6 +126,12 @@ def test_an_issuer_that_does_not_answer_is_nobodys_failure(tmp_path: Path) -> No
         assert ca.ask().status_code == 200
 
 
+def test_a_request_whose_issuer_does_not_answer_is_a_request(tmp_path: Path) -> None:
+    with limited(tmp_path, client="1/h burst 3") as ca:
+        assert [ca.ask(ca.token(iss=DEAD_ISSUER)).status_code for _ in range(3)] == [503] * 3
+        refused(ca.ask(ca.token(iss=DEAD_ISSUER)), "client")
+
+
 def test_an_issuer_and_an_identity_have_their_limits(tmp_path: Path) -> None:
     with limited(tmp_path, issuer="1/h burst 3", identity="1/h burst 2") as ca:
         assert [ca.ask().status_code for _ in range(2)] == [200] * 2
