@@ -79,11 +79,11 @@ def replicas(directory: Path, limits: dict[str, Any], *, count: int = 1) -> Iter
 
 
 @contextmanager
-def workers(directory: Path, limits: dict[str, Any]) -> Iterator[Replicas]:
-    """One `dayfly serve` with two worker processes on one address."""
+def workers(directory: Path, limits: dict[str, Any], **further: Any) -> Iterator[Replicas]:
+    """One `dayfly serve` with two worker processes on one address, its configuration in `replica/ca.json`."""
     with _issuers(directory) as running:
         url = f"127.0.0.1:{free_port()}"
-        file = _settings(directory / "replica", limits, workers=2, listen=url)
+        file = _settings(directory / "replica", limits, workers=2, listen=url, **further)
         with process(file.parent, "serve", "--config", file, url=f"http://{url}"):
             running.urls.append(f"http://{url}")
             yield running
