@@ -77,13 +77,13 @@ class Chain:
 
     @classmethod
     def of(cls, certificates: Sequence[x509.Certificate]) -> Chain:
-        """Raises ChainInvalid where the issuing certificate cannot be read whole."""
+        """Raises ChainInvalid where the issuing certificate, or the key of another, cannot be read whole."""
         issuing = certificates[0]
         try:
             tbs = asn1.decode_der(structures.TBSCertificate, issuing.tbs_certificate_bytes)
-            spki = _spki(issuing)
-        except (ValueError, UnsupportedAlgorithm) as problem:
+        except ValueError as problem:
             raise ChainInvalid(f"{_name(issuing)} is no version 3 CA certificate: {problem}") from problem
+        spki = _spki(issuing)
         if structures.encode(tbs.subject_public_key_info) != spki:
             # Clients hash either the bytes or what their library makes of them: one SCT cannot satisfy both.
             raise ChainInvalid(f"{_name(issuing)} holds its key in an unusual encoding, such as a compressed point")
@@ -207,7 +207,10 @@ def _key_identifier(certificate: x509.Certificate) -> bytes | None:
 
 
 def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as problem:
+        raise ChainInvalid(f"the key of {_name(certificate)} cannot be read: {problem}") from problem
 
 
 def _name(certificate: x509.Certificate) -> str:
