@@ -11,12 +11,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import log_cost, with_log, without_log
+from tests.bench import limits_cost, log_cost, with_log, without_log
 from tests.bench.bench import Bench
 from tests.bench.world import world
 from tests.e2e.processes import Tools
 
-PARTS = {"without-log": without_log.run, "with-log": with_log.run, "log-cost": log_cost.run}
+PARTS = {
+    "without-log": without_log.run,
+    "with-log": with_log.run,
+    "log-cost": log_cost.run,
+    "limits-cost": limits_cost.run,
+}
 
 
 def main() -> None:

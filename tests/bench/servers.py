@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,22 +47,29 @@ def system(started: AbstractContextManager[str]) -> Iterator[System]:
 
 @contextmanager
 def dayfly(
-    world: World, directory: Path, *, log: str = "none", workers: int = 1, profile: Path | None = None
+    world: World,
+    directory: Path,
+    *,
+    log: str = "none",
+    workers: int = 1,
+    profile: Path | None = None,
+    limits: Mapping[str, str] = LIMITS,
 ) -> Iterator[str]:
-    """Logging to `log`, `none` or `embedded`; under cProfile if `profile` names a file for its results."""
+    """Logging to `log`, `none` or `embedded`; under cProfile if `profile` names a file for its results.
+
+    `limits` are variables of the environment.
+    """
     directory.mkdir()
     if log == "embedded":
         _make_log(directory)
     port = free_port()
-    # Limits count as they do in production, but one client that asks all the time is what they are there to stop.
-    generous = [f"DAYFLY_LIMITS_{limit}=1000000/s burst 1000000" for limit in ("CLIENT", "IDENTITY")]
-    command: list[str | Path] = ["env", *generous, sys.executable]
+    command: list[str | Path] = [sys.executable]
     command += ["-m", "cProfile", "-o", profile] if profile else []
     command += [DAYFLY, "serve", f"--listen=127.0.0.1:{port}", f"--workers={workers}", "--metrics-listen=none"]
     command += [f"--identity-config={world.identity_config}", f"--ca-cert={world.chain}", f"--ca-key={world.key}"]
     command += [f"--ct-log={log}", f"--data={directory}"]
     # uvicorn ends by the signal that stopped it; an interrupt lets a profile be written before.
-    with Child.start("dayfly", command, directory, end_signal=SIGINT, env=os.environ | LIMITS) as child:
+    with Child.start("dayfly", command, directory, end_signal=SIGINT, env=os.environ | limits) as child:
         child.wait_for_http(f"http://127.0.0.1:{port}/readyz")
         yield f"http://127.0.0.1:{port}"
 
