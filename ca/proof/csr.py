@@ -51,7 +51,7 @@ def parse_csr(unverified_csr: bytes) -> x509.CertificateSigningRequest:
     if block is None:
         raise CSRUnparsable(f"{pem.what_it_is(unverified_csr)}; {_EXPECTED}")
     if block.label not in _LABELS:
-        raise CSRUnparsable(f"the PEM block is a {block.label!r}, not a certificate request; {_EXPECTED}")
+        raise CSRUnparsable(f"the PEM block is a {block.quoted_label}, not a certificate request; {_EXPECTED}")
     try:
         return x509.load_der_x509_csr(block.der)
     except (ValueError, x509.InvalidVersion) as error:

@@ -40,8 +40,8 @@ def parse_key(material: KeyWithProof) -> ParsedKey:
                 return _parse_der(block.der, PublicFormat.SubjectPublicKeyInfo)
             case "RSA PUBLIC KEY":
                 return _parse_der(block.der, PublicFormat.PKCS1)
-            case label:
-                raise KeyUnparsable(f"the PEM block is a {label!r}, not a public key; {_EXPECTED}")
+            case _:
+                raise KeyUnparsable(f"the PEM block is a {block.quoted_label}, not a public key; {_EXPECTED}")
     if key and material.der_allowed and b"-----BEGIN" not in key:
         return _parse_der(key, PublicFormat.SubjectPublicKeyInfo)
     raise KeyUnparsable(f"{pem.what_it_is(key)}; {_EXPECTED}")

@@ -14,7 +14,7 @@ _BLOCK = re.compile(
     rb"([A-Za-z0-9+/=\s]*+)(?<=\n)-----END \1-----[ \t]*+\r?$",
     re.MULTILINE,
 )
-_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,32})-----")
 
 
 class Block(NamedTuple):
@@ -22,6 +22,11 @@ class Block(NamedTuple):
 
     label: str
     der: bytes
+
+    @property
+    def quoted_label(self) -> str:
+        """For errors, shortened: longer than any label in use, and too short for a key."""
+        return repr(self.label[:32])
 
 
 def first_block(text: bytes) -> Block | None:
