@@ -6,7 +6,7 @@ BIN := .venv/bin
 # All of the machine's cores; `make test JOBS=1` runs in one process.
 JOBS ?= auto
 
-.PHONY: help install run test lint format interop bench soak proto lock clean
+.PHONY: help install run test lint format interop bench soak fuzz proto lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,10 +56,16 @@ soak: .venv/dev ## Hold a whole instance under load and mishaps for ten minutes;
 proto: .venv/dev ## Write ca/rpc/proto/fulcio_pb2.py and .pyi from fulcio.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. ca/rpc/proto/fulcio.proto
 
+# FUZZ_SECONDS, 60 by default, for each parser and for the API.
+fuzz: export FUZZ_SECONDS ?= 60
+fuzz: .venv/dev ## Fuzz everything that reads what others wrote; findings are left in .fuzz/findings
+	$(BIN)/python -m tests.fuzz
+	$(BIN)/pytest -q tests/faults/test_row_23_api_fuzz.py
+
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements/
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra grpc --extra login --extra tuf --group build -o requirements/core.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --all-extras --group build --group dev -c requirements/core.lock -o requirements/dev.lock
 
 clean: ## Remove .venv and what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist
