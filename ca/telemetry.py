@@ -165,8 +165,8 @@ class Metrics:
         self.jwks_age_seconds = IssuerGauge(
             Gauge(
                 "dayfly_jwks_age_seconds",
-                "Seconds since an issuer's keys were fetched, by the configured URL or pattern; the oldest of a pattern. "
-                "NaN once the issuer is configured no more.",
+                "Seconds since an issuer's keys were fetched, by configured URL or pattern: the oldest of a pattern; "
+                "NaN once none are kept.",
                 ("issuer",),
                 registry=registry,
                 multiprocess_mode="mostrecent",
