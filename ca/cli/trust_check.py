@@ -69,7 +69,7 @@ def _steps(material: TrustMaterial) -> Iterator[Check]:
         where = f"{authority.uri}/certchain"
         yield "timestamps", where, partial(_chain, authority.chain.ders)
     for log in material.tlogs:
-        where = f"{log.base_url}/checkpoint"
+        where = f"{log.base_url}/api/v2/checkpoint"  # rekor-tiles: GetCheckpoint in rekor_service.proto
         yield "Rekor", where, partial(_checkpoint, log.log_id)
 
 

@@ -107,6 +107,10 @@ class Tools:
     def provider_modules(self) -> Path:
         return self._required(self.directory / "provider" / "node_modules")
 
+    @property
+    def javascript_modules(self) -> Path:
+        return self._required(self.directory / "javascript" / "node_modules")
+
     def postgres(self) -> Path:
         """The directory of PostgreSQL's server programs, of the newest version."""
         found = _postgres()

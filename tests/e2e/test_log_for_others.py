@@ -18,8 +18,6 @@ import httpx
 import pytest
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -30,14 +28,12 @@ from sigstore._internal.sct import verify_sct
 from sigstore._internal.trust import KeyringPurpose
 from sigstore.models import TrustedRoot
 
-from ca.ct.model import Precertificate
-from ca.ct.rfc6962 import SCT
 from ca.ct.static_ct import parse_leaf_index
 from ca.ct.verify import LogKey, verify
 from ca.errors import SCTInvalid
 from tests.ct.embedded.oracle import check_log, check_promise
-from tests.ct.pki import element, key_hash
 from tests.e2e import trust
+from tests.e2e.certificates import embedded_sct, flipped, logged, replaced
 from tests.e2e.fulcio import LogSettings, fulcio_command
 from tests.e2e.instance import DAYFLY, CAFiles, dayfly
 from tests.e2e.processes import Child, Tools, free_port, run
@@ -117,21 +113,6 @@ def chain(issuing: Issuing, token: str) -> list[x509.Certificate]:
     return issue(issuing, token)
 
 
-def embedded_sct(certificate: x509.Certificate) -> SCT:
-    (sct,) = certificate.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
-    timestamp = int(sct.timestamp.replace(tzinfo=UTC).timestamp() * 1000)
-    signature = bytes([4, 3]) + len(sct.signature).to_bytes(2, "big") + sct.signature
-    return SCT(sct.log_id, timestamp, sct.extension_bytes, signature)
-
-
-def logged(chain: list[x509.Certificate]) -> Precertificate:
-    """What the SCT in a certificate is over."""
-    ders = tuple(certificate.public_bytes(Encoding.DER) for certificate in chain[1:])
-    return Precertificate(
-        b"", chain[0].tbs_precertificate_bytes, key_hash(chain[1].public_key()), ders, chain[0].not_valid_after_utc
-    )
-
-
 def test_we_verify_the_sct(issuing, chain):
     verify(embedded_sct(chain[0]), logged(chain), issuing.log_key, datetime.now(UTC))
 
@@ -189,14 +170,8 @@ def sctcheck(tools: Tools, issuing: Issuing, chain: list[x509.Certificate], dire
 
 
 def tampered(certificate: x509.Certificate, part: bytes, ca: CAFiles) -> x509.Certificate:
-    """The same with one bit of `part`, which is in it once, flipped, and signed again: sctcheck wants its issuer."""
-    tbs = certificate.tbs_certificate_bytes
-    assert tbs.count(part) == 1
-    at = tbs.index(part) + len(part) - 1
-    changed = tbs[:at] + bytes([tbs[at] ^ 1]) + tbs[at + 1 :]
-    signature = load_pem_private_key(ca.key.read_bytes(), None).sign(changed, ECDSA(SHA256()))
-    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
-    return x509.load_der_x509_certificate(element(b"\x30", changed + algorithm + element(b"\x03", b"\0" + signature)))
+    """One bit of `part` is flipped; signed again, since sctcheck wants its issuer."""
+    return replaced(certificate, part, flipped(part), load_pem_private_key(ca.key.read_bytes(), None))
 
 
 def test_sctcheck_accepts_the_certificate(tools, issuing, chain, tmp_path):
