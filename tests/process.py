@@ -9,13 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from socket import socket
 from typing import Any
 
 import httpx
-from click.testing import Result
-from typer.testing import CliRunner
+from click import Command
+from click.testing import CliRunner, Result
+from typer.main import get_command
 
 from ca.cli import app
 
@@ -32,7 +34,15 @@ def free_port() -> int:
 
 def command(*arguments: str | Path, stdin: str | None = None, **environment: str) -> Result:
     """Run a command to its end within this process. Whatever would be a traceback is raised."""
-    return CliRunner().invoke(app, list(map(str, arguments)), stdin, {**PLAIN, **environment}, catch_exceptions=False)
+    return CliRunner().invoke(
+        _app(), list(map(str, arguments)), stdin, {**PLAIN, **environment}, catch_exceptions=False
+    )
+
+
+@cache
+def _app() -> Command:
+    """Once, for reading the options of all commands takes longer than most of them do."""
+    return get_command(app)
 
 
 def dayfly(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

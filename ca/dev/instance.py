@@ -157,6 +157,7 @@ def _lines(instance: Instance) -> str:
     return f"""
   # a certificate, decoded
   {dayfly} request --url {instance.url} --token {token_command}
+  {dayfly} request --url {instance.url} --login
 
   # the issuers it trusts
   curl {instance.url}/api/v2/configuration

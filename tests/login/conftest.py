@@ -19,6 +19,7 @@ from ca.dev.tokens import IssuerKey
 from tests.dev.conftest import RunningIssuer, browser, issuer, issuer_key, site  # noqa: F401 - fixtures
 from tests.dev.person import submit
 from tests.dev.server import Replaceable
+from tests.oidc.pki import self_signed
 
 
 @dataclass
@@ -129,6 +130,15 @@ class Provider:
     def answers(self, changes: dict[str, Change]) -> Altered:
         self.server.app = altered = Altered(self.server.app, changes)
         return altered
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The system's take longer to read than a login does."""
+    root, _ = self_signed(tmp_path_factory.mktemp("roots"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(root))
+        yield
 
 
 METADATA = "/.well-known/openid-configuration"
