@@ -30,7 +30,14 @@ def main() -> None:
     console.width = max(console.width, 120)
     with tempfile.TemporaryDirectory(prefix="dayfly-bench-") as name, world(Path(name)) as made:
         bench = Bench(
-            console, Path(name), made, options.certificates, Tools.installed(), options.skip_fulcio, options.profile
+            console,
+            Path(name),
+            made,
+            options.certificates,
+            Tools.installed(),
+            options.skip_fulcio,
+            options.profile,
+            options.beside,
         )
         for part in options.parts or PARTS:
             PARTS[part](bench)
@@ -41,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--certificates", type=int, default=8000, help="to ask of each server (%(default)s)")
     parser.add_argument("--profile", action="store_true", help="run Dayfly without a log once more under cProfile")
+    parser.add_argument("--beside", type=Path, help="a work tree of another commit, for limits-cost to measure too")
     parser.add_argument("--skip-fulcio", action="store_true", help="even if it is installed")
     return parser.parse_args()
 

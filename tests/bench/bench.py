@@ -28,6 +28,8 @@ class Bench:
     alone: bool
     """Whether to leave everything but Dayfly out."""
     profile: bool
+    beside: Path | None = None
+    """Another work tree of Dayfly, such as of an older commit, to measure in turns with this one."""
     _requests: list[bytes] = field(default_factory=list)
 
     def has(self, *programs: str) -> bool:

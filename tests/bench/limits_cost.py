@@ -17,7 +17,7 @@ from tests.bench.tables import Target
 from tests.bench.world import World
 from tests.redis_server import PROGRAM, redis_server
 
-OFF, MEMORY, SQLITE, REDIS = "off", "in-process", "SQLite", "Redis on loopback"
+BESIDE, OFF, MEMORY, SQLITE, REDIS = "the other work tree", "off", "in-process", "SQLite", "Redis on loopback"
 SWITCHED_OFF = {f"DAYFLY_LIMITS_{limit}": "off" for limit in ("CLIENT", "FAILURES", "IDENTITY")}
 ALONE = 1200
 """Requests one after the other, for the latency that a lone client sees."""
@@ -39,6 +39,8 @@ def run(bench: Bench) -> None:
         for name, store in stores.items():
             limits = servers.LIMITS | {"DAYFLY_LIMITS_STORE": store}
             started[name] = servers.dayfly(guarded, bench.directory / store.partition(":")[0], limits=limits)
+        if bench.beside:
+            started[BESIDE] = servers.dayfly(bench.world, bench.directory / "beside", limits={}, tree=bench.beside)
         systems = {name: running.enter_context(servers.system(start)) for name, start in started.items()}
         results = bench.measure(systems, plan)
         of_redis = usage.cpu(redis_pids) / plan.requests * 1e6 if redis_pids else None

@@ -54,10 +54,11 @@ def dayfly(
     workers: int = 1,
     profile: Path | None = None,
     limits: Mapping[str, str] = LIMITS,
+    tree: Path | None = None,
 ) -> Iterator[str]:
     """Logging to `log`, `none` or `embedded`; under cProfile if `profile` names a file for its results.
 
-    `limits` are variables of the environment.
+    `limits` are variables of the environment; `tree` is another work tree, whose code runs instead of this one's.
     """
     directory.mkdir()
     if log == "embedded":
@@ -65,11 +66,13 @@ def dayfly(
     port = free_port()
     command: list[str | Path] = [sys.executable]
     command += ["-m", "cProfile", "-o", profile] if profile else []
-    command += [DAYFLY, "serve", f"--listen=127.0.0.1:{port}", f"--workers={workers}", "--metrics-listen=none"]
+    command += ["-c", "from ca.cli import app; app()"] if tree else [DAYFLY]
+    command += ["serve", f"--listen=127.0.0.1:{port}", f"--workers={workers}", "--metrics-listen=none"]
     command += [f"--identity-config={world.identity_config}", f"--ca-cert={world.chain}", f"--ca-key={world.key}"]
     command += [f"--ct-log={log}", f"--data={directory}"]
+    environment = os.environ | limits | ({"PYTHONPATH": str(tree)} if tree else {})
     # uvicorn ends by the signal that stopped it; an interrupt lets a profile be written before.
-    with Child.start("dayfly", command, directory, end_signal=SIGINT, env=os.environ | limits) as child:
+    with Child.start("dayfly", command, directory, end_signal=SIGINT, env=environment) as child:
         child.wait_for_http(f"http://127.0.0.1:{port}/readyz")
         yield f"http://127.0.0.1:{port}"
 
