@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
@@ -80,6 +81,8 @@ async def serving(
 
 def _pair(settings: RPCSettings, now: datetime) -> ServedPair | None:
     """None for gRPC without TLS. Raises ConfigurationError."""
+    # gRPC takes this from the environment alone, and would write lines of its own about what clients do.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import_module("ca.rpc.services")
         from ca.rpc.tls import ServedPair

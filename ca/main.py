@@ -114,6 +114,7 @@ async def compose(settings: ServerSettings, metrics: Metrics, front: Front | Non
     `front` is the one whose connections are served.
     """
     front = front or Front(settings.http)
+    beside.check(settings.grpc, clock())
     async with AsyncExitStack() as stack:
         if front.certificate:
             front.certificate.load(clock())
@@ -382,7 +383,6 @@ async def trust_material(settings: ServerSettings) -> TrustMaterial:
 
 async def check(settings: ServerSettings) -> None:
     """Load all that the server would and let it go again. Raises ConfigurationError."""
-    beside.check(settings.grpc, clock())
     async with compose(settings, Metrics(CollectorRegistry())):
         pass
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import grpc
 import structlog
 
-from ca.errors import ClientLeft, DayflyError, InternalError, MalformedRequest, MethodUnknown
+from ca.errors import DayflyError, InternalError, MalformedRequest, MethodUnknown
 from ca.http.forwarded import client_address, network_of
 from ca.rpc.messages import status_details
 
@@ -38,6 +38,8 @@ _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 class Call:
     """One call, for its method."""
 
+    read: Callable[[], Awaitable[bytes]]
+    """The message, once. Raises MalformedRequest if none comes."""
     unverified_metadata: list[tuple[str, str]] = field(repr=False)
     client: str
     """The address that it comes from; empty where there is none."""
@@ -55,8 +57,8 @@ class Call:
         return values[0] if len(values) == 1 else ""
 
 
-Method = Callable[[Call, bytes], Awaitable[bytes]]
-"""From a message to a message, or an error of `ca.errors`."""
+Method = Callable[[Call], Awaitable[bytes]]
+"""To the answer's message, or an error of `ca.errors`."""
 
 
 class Calls(grpc.GenericRpcHandler):
@@ -82,15 +84,15 @@ class Calls(grpc.GenericRpcHandler):
         # A stream of messages, of which one is read: so the time that it may take to come is ours to bound.
         return grpc.stream_unary_rpc_method_handler(partial(self._serve, path, method))
 
-    async def _unknown(self, path: str, _call: Call, _unverified_message: bytes) -> bytes:
+    async def _unknown(self, path: str, _call: Call) -> bytes:
         service, _, method = path.removeprefix("/").rpartition("/")
         if service in self._services:
             raise MethodUnknown(f"unknown method {method[:100]} for service {service}")
         raise MethodUnknown(f"unknown service {service[:100]}")
 
     async def _serve(self, path: str, method: Method, messages: AsyncIterator[bytes], context: Context) -> bytes:
-        call = self._call(path, context)
-        answering = asyncio.create_task(self._answered(path, method, messages, call))
+        call = self._call(path, partial(self._message, messages), context)
+        answering = asyncio.create_task(self._answered(path, method, call))
         self._going_on.add(answering)
         answering.add_done_callback(self._going_on.discard)
         try:
@@ -107,10 +109,10 @@ class Calls(grpc.GenericRpcHandler):
         context.set_trailing_metadata((("x-request-id", request_id),))
         return outcome
 
-    def _call(self, path: str, context: Context) -> Call:
+    def _call(self, path: str, read: Callable[[], Awaitable[bytes]], context: Context) -> Call:
         metadata = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
         client = self._client(context.peer(), metadata)
-        call = Call(metadata, client, {})
+        call = Call(read, metadata, client, {})
         asked = call.only("x-request-id")
         request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(12)
         call.record |= {"request_id": request_id, "method": "gRPC", "path": path[:200]}
@@ -129,14 +131,12 @@ class Calls(grpc.GenericRpcHandler):
         lines = [value.encode() for key, value in unverified_metadata if key == "x-forwarded-for"]
         return client_address(host, lines, self._settings.proxies)
 
-    async def _answered(
-        self, path: str, method: Method, messages: AsyncIterator[bytes], call: Call
-    ) -> bytes | DayflyError:
+    async def _answered(self, path: str, method: Method, call: Call) -> bytes | DayflyError:
         """The answer of the method, recorded."""
         started = perf_counter()
         outcome: bytes | DayflyError
         try:
-            outcome = await method(call, await self._message(call, messages))
+            outcome = await method(call)
         except DayflyError as refusal:
             outcome = refusal
         except Exception as bug:  # noqa: BLE001 - whatever it was, the client gets no text of it; the log gets the cause
@@ -154,17 +154,15 @@ class Calls(grpc.GenericRpcHandler):
             self._log.info("request", **record)
         return outcome
 
-    async def _message(self, call: Call, messages: AsyncIterator[bytes]) -> bytes:
-        """The one message of a call. Raises MalformedRequest if it does not come."""
+    async def _message(self, messages: AsyncIterator[bytes]) -> bytes:
         try:
             async with asyncio.timeout(self._settings.body_timeout):
                 async for message in messages:
                     return message
         except TimeoutError:
             raise MalformedRequest("the request took too long to arrive") from None
-        if call.left:
-            raise ClientLeft("before its message was whole")
-        raise MalformedRequest("the call ended without a message")
+        # gRPC ends it itself for a message that is too large, and tells the client.
+        raise MalformedRequest(f"the call ended without a message of at most {self._settings.body_limit} bytes")
 
 
 def _shortened(message: str) -> str:

@@ -36,34 +36,33 @@ def methods_of(signing: Signing, trust: Trust, health: Health) -> Mapping[str, M
     }
 
 
-async def _create(signing: Signing, call: Call, unverified_message: bytes) -> bytes:
+async def _create(signing: Signing, call: Call) -> bytes:
     def asked(unverified_message: bytes) -> SigningRequest:
         body = messages.parse_request(unverified_message)
         # Fulcio reads `oidcidentitytoken`, which its HTTP side sends; gRPC's own clients know `authorization`.
         token = body.unverified_token or call.only("oidcidentitytoken") or unverified_bearer(call.only("authorization"))
         return SigningRequest(token, body.key_material, call.client)
 
-    async def read() -> bytes:
-        return unverified_message
-
-    outcome = await signing.issue(call.record, read(), asked, messages.render, call.has_left)
+    outcome = await signing.issue(call.record, call.read(), asked, messages.render, call.has_left)
     if isinstance(outcome, DayflyError):
         raise outcome
     return outcome
 
 
-async def _bundle(trust: Trust, _call: Call, _unverified_message: bytes) -> bytes:
+async def _bundle(trust: Trust, call: Call) -> bytes:
+    await call.read()
     return messages.trust_bundle(trust.trust_bundle())
 
 
-async def _configuration(trust: Trust, _call: Call, _unverified_message: bytes) -> bytes:
+async def _configuration(trust: Trust, call: Call) -> bytes:
+    await call.read()
     return messages.configuration(trust.issuers())
 
 
-async def _check(health: Health, _call: Call, unverified_message: bytes) -> bytes:
+async def _check(health: Health, call: Call) -> bytes:
     """As `/readyz`, for load balancers; a CA whose log is down answers NOT_SERVING."""
     try:
-        service = HealthCheckRequest.FromString(unverified_message).service
+        service = HealthCheckRequest.FromString(await call.read()).service
     except DecodeError as problem:
         raise messages.not_a("grpc.health.v1.HealthCheckRequest") from problem
     if service not in {"", CA}:
