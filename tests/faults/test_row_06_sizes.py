@@ -5,6 +5,7 @@ Expected: refused, and no memory spent on it; what is within the limits and hone
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -80,8 +81,10 @@ def test_what_is_refused_leaves_no_memory_behind(served: Issuing) -> None:
     send(5)
     tracemalloc.start()
     send(5)
+    gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     send(30)
+    gc.collect()
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert after - before < 1 << 20
+    assert after - before < 2 << 20  # of 4 MB that came; the test keeps the server's records
