@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -46,9 +47,15 @@ def shared_directory() -> Iterator[Path]:
     A lock says that it is in use: a process id would be another's by then, and in a container is always the same.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError), (left / "lock").open("rb") as lock:  # another user's, or just removed
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # just removed
+            if left.lstat().st_uid == os.getuid():  # what others leave where everybody may write is not opened
+                _remove_unless_in_use(left)
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as made, (Path(made) / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(made)
+
+
+def _remove_unless_in_use(left: Path) -> None:
+    with (left / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(left, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
@@ -31,18 +32,25 @@ _BUSY_TIMEOUT: Final = 0.1
 _SWEEP_EVERY: Final = 64
 _SWEEP_ROWS: Final = 256
 """More than can be added between two sweeps, so the file does not grow for longer than counts and tokens live."""
+_CHECKPOINT_EVERY: Final = 256
+_LARGE_WAL: Final = 4096
+"""Pages; 16 MiB."""
 
 
 class SQLiteStore:
     """A LimitStore in a file that several processes open.
 
-    Nothing is synced: a crash of the machine, not of a process, may forget the last seconds.
+    What was written is synced when the write-ahead log is brought into the file, in a thread: a crash of the machine,
+    not of a process, may forget the last seconds, and leaves the file whole.
     """
 
-    def __init__(self, sql: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
+    def __init__(self, sql: sqlite3.Connection, bringing: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
+        """Use `open`. `bringing` is for the thread."""
         self._sql = sql
+        self._bringing = bringing
         self._clock = clock
         self._settled = 0
+        self._brought: asyncio.Future[int] | None = None
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], datetime]) -> Self:
@@ -52,6 +60,7 @@ class SQLiteStore:
             sql = sqlite3.connect(path, timeout=5, isolation_level=None)  # others may be making it at this moment
             try:
                 _prepare(path, sql)
+                bringing = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
             except BaseException:
                 sql.close()
                 raise
@@ -60,7 +69,7 @@ class SQLiteStore:
                 f"{path}: cannot hold the limits' counts: {problem}; name a file that can be written with "
                 "`limits: store: sqlite:FILE`, or remove a damaged one"
             ) from problem
-        return cls(sql, clock)
+        return cls(sql, bringing, clock)
 
     async def settle(self, charges: Sequence[Charge], use: TokenUse | None) -> Settled:
         # In the event loop: some 25 µs, less than a thread would cost to ask.
@@ -73,10 +82,25 @@ class SQLiteStore:
                 if self._sql.in_transaction:
                     self._sql.execute("ROLLBACK")
             raise StoreUnavailable(f"SQLite: {problem}") from problem
+        if settled.taken and self._settled % _CHECKPOINT_EVERY == 0:
+            self._bring()
         return settled
 
     async def aclose(self) -> None:
+        if self._brought:
+            await self._brought
+        self._bringing.close()
         self._sql.close()
+
+    def _bring(self) -> None:
+        """Have the write-ahead log brought into the file and synced: not in the event loop, which that holds up."""
+        if self._brought and not self._brought.done():
+            return
+        if self._brought and self._brought.result() > _LARGE_WAL:
+            # It begins anew only when all of it has been brought, and somebody always wrote meanwhile. Now nobody does,
+            # and little is left.
+            _checkpoint(self._sql)
+        self._brought = asyncio.get_running_loop().run_in_executor(None, _checkpoint, self._bringing)
 
     def _settle(self, charges: Sequence[Charge], use: TokenUse | None) -> Settled:
         now = since_1970(self._clock())  # now that it is our turn: a time from before it could be older than a count
@@ -113,6 +137,15 @@ class SQLiteStore:
             )
 
 
+def _checkpoint(sql: sqlite3.Connection) -> int:
+    """The pages of the write-ahead log, 0 where that cannot be told: whoever settles next finds out what is wrong."""
+    try:
+        _, pages, _ = sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(pages)
+
+
 def _prepare(path: Path, sql: sqlite3.Connection) -> None:
     # One statement, so one moment: another worker may be making the tables.
     application, tables = sql.execute(
@@ -121,7 +154,8 @@ def _prepare(path: Path, sql: sqlite3.Connection) -> None:
     if application != APPLICATION_ID and (application or tables):
         raise ConfigurationError(f"{path}: is another program's database; name another file for the limits' counts")
     sql.execute("PRAGMA journal_mode = WAL")
-    sql.execute("PRAGMA synchronous = OFF")
+    sql.execute("PRAGMA synchronous = NORMAL")
+    sql.execute("PRAGMA wal_autocheckpoint = 0")
     if not application:
         sql.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
     sql.execute(f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT * 1000)}")

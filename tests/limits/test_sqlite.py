@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -62,6 +63,27 @@ async def test_counts_and_tokens_survive_a_restart(file: Path) -> None:
     assert (await store.settle([CLIENT], None)).limited == 0
     assert (await store.settle([], TokenUse(USE.token, b"o" * 32, 0, SECOND))).replayed
     await store.aclose()
+
+
+async def test_a_crash_of_the_machine_leaves_the_file_whole(file: Path) -> None:
+    store = SQLiteStore.open(file, clock)
+    (synchronous,) = store._sql.execute("PRAGMA synchronous").fetchone()
+    await store.aclose()
+    assert synchronous == 1, "https://sqlite.org/pragma.html#pragma_synchronous: NORMAL, and not OFF"
+
+
+async def test_the_write_ahead_log_is_brought_into_the_file_while_somebody_always_writes(file: Path) -> None:
+    store = SQLiteStore.open(file, clock)
+    largest = 0
+    for number in range(4000):
+        await store.settle([], TokenUse(number.to_bytes(32) * 8, b"k" * 32, 0, 60 * SECOND))
+        await asyncio.sleep(0)
+        largest = max(largest, file.with_name(f"{file.name}-wal").stat().st_size)
+    await store.aclose()
+    assert largest < 32 << 20
+    with closing(sqlite3.connect(file)) as sql:
+        assert sql.execute("SELECT count(*) FROM token").fetchone() == (4000,)
+        assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_the_file_is_nobody_elses(file: Path) -> None:
