@@ -26,8 +26,9 @@ def fulcio_command(
     identities: Path,
     log: LogSettings | None = None,
     algorithms: str = "",
+    rpc_port: int = 0,
 ) -> list[str | Path]:
-    """Serve on `port` of loopback; without `log` Certificate Transparency is off."""
+    """Serve on `port` of loopback, gRPC on `rpc_port` or any; without `log` Certificate Transparency is off."""
     return [
         tools.binary("fulcio"),
         "serve",
@@ -39,7 +40,7 @@ def fulcio_command(
         "--host=127.0.0.1",
         f"--port={port}",
         "--grpc-host=127.0.0.1",
-        f"--grpc-port={free_port()}",
+        f"--grpc-port={rpc_port or free_port()}",
         f"--metrics-port={free_port()}",
         f"--legacy-unix-domain-socket=@fulcio-{os.getpid()}-{port}",
         "--log_type=prod",

@@ -29,6 +29,9 @@ class Ask:
 class Pair:
     fulcio: httpx.Client
     dayfly: httpx.Client
+    fulcio_rpc: str = ""
+    """HOST:PORT of gRPC."""
+    dayfly_rpc: str = ""
 
     def ask(self, ask: Ask) -> tuple[httpx.Response, httpx.Response]:
         """Fulcio's answer and Dayfly's."""
@@ -57,7 +60,11 @@ class Setup:
     def running(self, name: str) -> Iterator[Pair]:
         """`name` tells the files of these processes from those of another pair."""
         ports = {"fulcio": free_port(), "dayfly": free_port()}
-        commands = {"fulcio": self._fulcio(ports["fulcio"]), "dayfly": self._dayfly(ports["dayfly"])}
+        rpc = {"fulcio": free_port(), "dayfly": free_port()}
+        commands = {
+            "fulcio": self._fulcio(ports["fulcio"], rpc["fulcio"]),
+            "dayfly": self._dayfly(ports["dayfly"], rpc["dayfly"]),
+        }
         with ExitStack() as stack:
             environment = dict(os.environ)
             if self.algorithms:
@@ -70,9 +77,10 @@ class Setup:
             }
             for server, child in children.items():
                 child.wait_for_http(f"http://127.0.0.1:{ports[server]}/healthz")
-            yield Pair(**{server: stack.enter_context(_client(port)) for server, port in ports.items()})
+            clients = {server: stack.enter_context(_client(port)) for server, port in ports.items()}
+            yield Pair(**clients, **{f"{server}_rpc": f"127.0.0.1:{port}" for server, port in rpc.items()})
 
-    def _fulcio(self, port: int) -> list[str | Path]:
+    def _fulcio(self, port: int, rpc_port: int) -> list[str | Path]:
         return fulcio_command(
             self.tools,
             port,
@@ -81,13 +89,15 @@ class Setup:
             identities=self.identities,
             log=self.log,
             algorithms=self.algorithms,
+            rpc_port=rpc_port,
         )
 
-    def _dayfly(self, port: int) -> list[str | Path]:
+    def _dayfly(self, port: int, rpc_port: int) -> list[str | Path]:
         return [
             DAYFLY,
             "serve",
             f"--listen=127.0.0.1:{port}",
+            f"--grpc-listen=127.0.0.1:{rpc_port}",
             "--metrics-listen=none",
             f"--identity-config={self.identities}",
             f"--ca-cert={self.ca.chain}",
