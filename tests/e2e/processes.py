@@ -111,6 +111,11 @@ class Tools:
     def javascript_modules(self) -> Path:
         return self._required(self.directory / "javascript" / "node_modules")
 
+    @property
+    def java(self) -> Path:
+        """Where sigstore-java and its client are; missing where Java or Maven is."""
+        return self.directory / "java"
+
     def postgres(self) -> Path:
         """The directory of PostgreSQL's server programs, of the newest version."""
         found = _postgres()

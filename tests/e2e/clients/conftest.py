@@ -90,5 +90,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ]
     if cells := matrix.cells(reports):
         terminalreporter.section("clients")
-        for line in matrix.table(cells):
+        for line in [*matrix.table(cells), *sorted(matrix.reasons(reports))]:
             terminalreporter.write_line(line)

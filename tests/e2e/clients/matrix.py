@@ -40,8 +40,19 @@ def cells(reports: Iterable[pytest.TestReport]) -> Cells:
     return found
 
 
+def reasons(reports: Iterable[pytest.TestReport]) -> set[str]:
+    """Why clients were skipped."""
+    return {
+        report.longrepr[2]
+        for report in reports
+        if report.outcome == "skipped"
+        and isinstance(report.longrepr, tuple)
+        and dict(report.user_properties).get("cell")
+    }
+
+
 def table(cells: Mapping[tuple[str, str], set[str]]) -> list[str]:
-    """● all of its tests passed, ✗ one failed, ○ skipped: see why with `pytest -rs`; and - does not apply."""
+    """● all of its tests passed, ✗ one failed, ○ skipped, - does not apply."""
     columns = list(dict.fromkeys(COLUMNS.values()))
     names = list(dict.fromkeys(name for name, _ in cells))
     width = max(map(len, names)) + 2
@@ -49,7 +60,7 @@ def table(cells: Mapping[tuple[str, str], set[str]]) -> list[str]:
     for name in names:
         marks = [_mark(cells.get((name, column), set())) for column in columns]
         lines.append(name.ljust(width) + "".join(mark.ljust(18) for mark in marks))
-    return [*lines, "● passed  ✗ failed  ○ skipped, its toolchain is missing  - does not apply"]
+    return [*lines, "● passed  ✗ failed  ○ skipped  - does not apply"]
 
 
 def _mark(outcomes: set[str]) -> str:

@@ -11,13 +11,14 @@ from tests.e2e.clients.model import Signed
 from tests.e2e.clients.roster import NAMES
 from tests.e2e.signing import EMAIL
 
+SCT = r"verify signed certificate timestamp|SCT verification failed|SCT verify failed|No valid SCTs were found"
 REASONS = {
-    "identity": r"expected SAN value|SANs do not match|certificate identity error",
-    "issuer": r"expected issuer value|OIDCIssuer does not match|expected issuer=",
-    "blob": r"failed to verify signature|message digest mismatch|signature verification failed",
-    "another_ca": r"failed to verify leaf certificate|certificate chain was not valid|verify certificate chain",
-    "another_log": r"verify signed certificate timestamp|SCT verification failed|SCT verify failed",
-    "tampered_sct": r"verify signed certificate timestamp|SCT verification failed|SCT verify failed",
+    "identity": r"expected SAN value|SANs do not match|certificate identity error|No provided certificate identities",
+    "issuer": r"expected issuer value|OIDCIssuer does not match|expected issuer=|No provided certificate identities",
+    "blob": r"failed to verify signature|digest mismatch|signature verification failed|digest does not match",
+    "another_ca": r"verify leaf certificate|chain was not valid|verify certificate chain|not verifiable against CAs",
+    "another_log": SCT,
+    "tampered_sct": SCT,
 }
 """What a refusal says, in the words of one client or another."""
 
