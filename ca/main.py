@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import threading
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,20 +16,17 @@ from prometheus_client import CollectorRegistry
 
 from ca import beside
 from ca.api.app import application, log_application
-from ca.api.ctlog import CTLogEndpoints, ServedLog
+from ca.api.ctlog import CTLogEndpoints
 from ca.api.health import Health
 from ca.api.signing import Signing
 from ca.api.timestamp import Timestamps
 from ca.api.trust import Trust
 from ca.api.tuf import TUFFiles
+from ca.backends import key_policy, open_embedded, open_limit_store, open_log, open_tuf
+from ca.background import at_hangup, cancel, in_background
 from ca.certificate.chain import ChainInvalid
 from ca.certificate.profile import Profile
 from ca.ct.embedded.directory import LogDirectory
-from ca.ct.embedded.keys import load_keys
-from ca.ct.embedded.reader import Reader
-from ca.ct.fallbacks import LogWithFallbacks
-from ca.ct.guarded import GuardedLog, Term
-from ca.ct.remote import RemoteLog, load_log_key
 from ca.ct.settings import EMBEDDED, SWITCHED_OFF
 from ca.ct.submission import AcceptedRoots, FollowedRoots
 from ca.documents import file_bytes
@@ -41,46 +36,30 @@ from ca.http.settings import HTTPSettings
 from ca.http.tls import LOOK_AGAIN
 from ca.issuance import CertificateAuthority
 from ca.keys.reload import ReloadingFileKey
-from ca.limits.breaker import Breaker
 from ca.limits.limiter import Limits
-from ca.limits.memory import MemoryStore
-from ca.limits.settings import AUTO, MEMORY, SQLITE
-from ca.limits.sqlite import SQLiteStore
-from ca.oidc.model import UNGUARDED
 from ca.oidc.reload import ReloadingIssuers
 from ca.oidc.verifier import TokenVerifier
-from ca.proof.policy import KeyPolicy, KeyPolicyError, load_blocked_keys
-from ca.published import Publisher, log_paths
+from ca.published import Publisher
 from ca.server import bind, run
 from ca.telemetry import Metrics, configure_logging
 from ca.timestamp.file import load_timestamp_authority
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from starlette.types import ASGIApp
 
     from ca.config import ServerSettings
-    from ca.ct.embedded.directory import Shard
-    from ca.ct.embedded.engine import EmbeddedLog
-    from ca.ct.model import Log, Submission
-    from ca.ct.rfc6962 import SCT
-    from ca.ct.settings import CTSettings, LogElsewhere
-    from ca.ct.verify import LogKey
+    from ca.ct.model import Log
     from ca.http.tls import ServerCertificate
-    from ca.limits.model import LimitStore
-    from ca.oidc.registry import IssuerRegistry
     from ca.telemetry import LogSettings
     from ca.trust.model import TrustMaterial
     from ca.tuf.renewal import Renewal
-    from ca.tuf.settings import TUFSettings
 
 GAUGE_INTERVAL = 5.0
 """Seconds between readings of the gauges that change with time alone."""
-LIMITS_FILE = "limits.sqlite"
-"""In the directory `data`."""
 
 
 def environment() -> Mapping[str, str]:
@@ -118,20 +97,20 @@ async def compose(settings: ServerSettings, metrics: Metrics, front: Front | Non
     async with AsyncExitStack() as stack:
         if front.certificate:
             front.certificate.load(clock())
-            stack.push_async_callback(_cancel, _in_background(partial(_follow, front.certificate, metrics)))
+            stack.push_async_callback(cancel, in_background(partial(_follow, front.certificate, metrics)))
 
         keys = await ReloadingFileKey.load(settings.ca, clock)
-        stack.push_async_callback(_cancel, _in_background(keys.run))
+        stack.push_async_callback(cancel, in_background(keys.run))
 
         issuers = ReloadingIssuers(settings.identity_config)
-        stack.push_async_callback(_cancel, _in_background(issuers.run))
+        stack.push_async_callback(cancel, in_background(issuers.run))
         tokens = TokenVerifier(issuers.registry, metrics)
         issuers.subscribe(tokens.use)
         stack.push_async_callback(tokens.aclose)
 
-        opened = open_log(settings.ct, settings.data, FollowedRoots(keys.chains), metrics, stack)
+        opened = open_log(settings.ct, settings.data, FollowedRoots(keys.chains), clock, metrics, stack)
 
-        limits = Limits(settings.limits, open_limit_store(settings, issuers.registry, metrics, stack), metrics)
+        limits = Limits(settings.limits, open_limit_store(settings, issuers.registry, clock, metrics, stack), metrics)
         authority = CertificateAuthority(
             limits=limits,
             tokens=tokens,
@@ -144,157 +123,13 @@ async def compose(settings: ServerSettings, metrics: Metrics, front: Front | Non
         timestamper = load_timestamp_authority(settings.timestamp, clock())
         timestamps = Timestamps(timestamper, clock, metrics) if timestamper else None
         trust = Trust(keys, lambda: issuers.registry, Publisher(settings, keys, timestamper).material)
-        tuf = open_tuf(settings.tuf, metrics, stack)
+        tuf = open_tuf(settings.tuf, clock, metrics, stack)
         health = Health(keys, opened.parts, clock, partial(_degraded, keys, issuers, front, tuf), front.is_draining)
         composed = Composed(signing, trust, health, timestamps, keys, opened.log, opened.endpoints, tokens, issuers)
-        _at_hangup(stack, keys.look, issuers.look)
-        stack.push_async_callback(_cancel, _in_background(partial(_read_gauges, composed, metrics)))
-        stack.push_async_callback(_cancel, _in_background(partial(_keep_keys_fresh, tokens)))
+        at_hangup(stack, keys.look, issuers.look)
+        stack.push_async_callback(cancel, in_background(partial(_read_gauges, composed, metrics)))
+        stack.push_async_callback(cancel, in_background(partial(_keep_keys_fresh, tokens)))
         yield composed
-
-
-def open_tuf(settings: TUFSettings, metrics: Metrics, stack: AsyncExitStack) -> Renewal | None:
-    """The TUF repository that the settings name, kept fresh. Raises ConfigurationError."""
-    if settings.directory is None:
-        return None
-    try:
-        from ca.tuf.renewal import Renewal
-    except ImportError as problem:
-        raise ConfigurationError("tuf.directory: needs more packages: pip install 'dayfly[tuf]'") from problem
-    renewal = Renewal.open(settings, clock)
-    if renewal:
-        stack.push_async_callback(_cancel, _in_background(partial(renewal.run, metrics)))
-    return renewal
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedLog:
-    """Where certificates go before they go out."""
-
-    log: Log | None
-    """None only where the settings switch Certificate Transparency off in so many words."""
-    parts: Mapping[str, Log]
-    """By name, for readiness: the log itself, or the several it is made of."""
-    endpoints: CTLogEndpoints | None = None
-    """Of the log that is in this process."""
-
-
-def open_log(
-    settings: CTSettings, data: Path, roots: Callable[[], AcceptedRoots], metrics: Metrics, stack: AsyncExitStack
-) -> OpenedLog:
-    """The log that the settings name; `stack` lets go of it. Raises ConfigurationError."""
-    if settings.log == SWITCHED_OFF:
-        return OpenedLog(None, {})
-    if settings.log == EMBEDDED:
-        embedded, endpoints = open_embedded(LogDirectory(data, settings.log_seen), roots, metrics, stack)
-        return OpenedLog(embedded, {EMBEDDED: embedded}, endpoints)
-    keys = log_keys(settings.elsewhere)
-    logs = [_elsewhere(log, key, metrics) for log, key in zip(settings.elsewhere, keys, strict=True)]
-    log = logs[0] if len(logs) == 1 else LogWithFallbacks(logs, settings.fallback_after)
-    stack.push_async_callback(log.aclose)
-    return OpenedLog(log, {part.name: part for part in logs})
-
-
-def log_keys(logs: Sequence[LogElsewhere]) -> list[LogKey]:
-    """Raises ConfigurationError for two logs with one key: they would be one log, and a failover no failover."""
-    keys: list[LogKey] = []
-    for log in logs:
-        key = load_log_key(log.log_key)
-        if any(key.log_id == other.log_id for other in keys):
-            raise ConfigurationError(f"{log.log_key}: is the key of another log of `ct` already; every log has its own")
-        keys.append(key)
-    return keys
-
-
-def _elsewhere(log: LogElsewhere, key: LogKey, metrics: Metrics) -> GuardedLog:
-    term = Term(log.log_not_after_start, log.log_not_after_limit)
-    return GuardedLog(log.log, remote_log(log, key), metrics, term)
-
-
-def remote_log(log: LogElsewhere, key: LogKey) -> RemoteLog:
-    """Raises ConfigurationError."""
-    tls_ca = file_bytes(log.log_tls_ca).decode(errors="replace") if log.log_tls_ca else None
-    return RemoteLog(log.log, key, tls_ca=tls_ca)
-
-
-def open_embedded(
-    logs: LogDirectory, roots: Callable[[], AcceptedRoots], metrics: Metrics, stack: AsyncExitStack
-) -> tuple[EmbeddedLog, CTLogEndpoints]:
-    """The newest log of the directory, and the endpoints of all."""
-    (prefix, current), *older = log_paths(logs)
-    log = logs.open(current, clock, metrics=metrics.ctlog)
-    stack.push_async_callback(log.aclose)
-
-    def served(shard: Shard, prefix: str, add: Callable[[Submission], Awaitable[SCT]] | None = None) -> ServedLog:
-        keys = load_keys(shard.directory)
-        log_key = keys.log_key.public_key()
-        reader = Reader.open(shard.database, log_key)
-        stack.callback(reader.close)
-        return ServedLog(prefix, reader, roots, log_key, keys.note_key.public_key(), add)
-
-    newest = served(current, prefix, log.add)
-    return log, CTLogEndpoints(newest, [served(shard, path) for path, shard in older])
-
-
-def open_limit_store(
-    settings: ServerSettings, registry: IssuerRegistry, metrics: Metrics, stack: AsyncExitStack
-) -> LimitStore:
-    """The store that the settings name; `stack` lets go of it. Raises ConfigurationError."""
-    name = settings.limits.store
-    if name == AUTO:
-        # Nothing but a guarded token's use is worth a file where there is one worker.
-        guarded = any(issuer.token_guard != UNGUARDED for issuer in registry.issuers)
-        name = SQLITE if settings.workers > 1 or guarded else MEMORY
-    store: LimitStore
-    if name == MEMORY:
-        return MemoryStore(clock)
-    if name.startswith(SQLITE):
-        store = SQLiteStore.open(settings.data / (name.partition(":")[2] or LIMITS_FILE), clock)
-    else:
-        try:
-            from ca.limits.redis import RedisStore
-        except ImportError as problem:
-            raise ConfigurationError("limits: store: Redis needs the extra `redis`: dayfly[redis]") from problem
-        store = RedisStore(name, settings.limits.redis)
-    stack.push_async_callback(store.aclose)
-    return Breaker(store, metrics)
-
-
-def key_policy(settings: ServerSettings) -> KeyPolicy:
-    blocked = frozenset[bytes]()
-    if settings.blocked_keys:
-        try:
-            blocked = load_blocked_keys(file_bytes(settings.blocked_keys).decode(errors="replace"))
-        except KeyPolicyError as problem:
-            raise ConfigurationError(f"{settings.blocked_keys}: {problem}") from problem
-    return KeyPolicy.parse(settings.client_signing_algorithms, blocked)
-
-
-def _in_background(work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """Keep `work` going until cancelled: what ends it is logged, and it starts over."""
-
-    async def forever() -> None:
-        while True:
-            try:
-                await work()
-            except Exception:  # noqa: BLE001 - a task that dies unnoticed would be worse than any of its errors
-                structlog.get_logger().exception("a background task failed and starts over", task=repr(work))
-            await asyncio.sleep(GAUGE_INTERVAL)
-
-    return asyncio.create_task(forever())
-
-
-def _at_hangup(stack: AsyncExitStack, *looks: Callable[[], None]) -> None:
-    """SIGHUP has files read at once; `stack` ends that. Only the main thread is given signals."""
-
-    def look() -> None:
-        for one in looks:
-            one()
-
-    if threading.current_thread() is threading.main_thread():
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, look)
-        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front, tuf: Renewal | None) -> dict[str, str]:
@@ -309,11 +144,6 @@ def _degraded(keys: ReloadingFileKey, issuers: ReloadingIssuers, front: Front, t
     if tuf:
         checks["tuf"] = "something expires soon or cannot be renewed; the log says what" if tuf.problem else "ok"
     return checks
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _read_gauges(composed: Composed, metrics: Metrics) -> None:
@@ -432,5 +262,5 @@ async def log_only(logs: LogDirectory, roots: Path, metrics: Metrics, front: Fro
     except ChainInvalid as problem:
         raise ConfigurationError(f"{roots}: {problem}") from problem
     async with AsyncExitStack() as stack:
-        log, endpoints = open_embedded(logs, lambda: accepted, metrics, stack)
+        log, endpoints = open_embedded(logs, lambda: accepted, clock, metrics, stack)
         yield log_application(endpoints, Health(None, {EMBEDDED: log}, clock), front.settings)

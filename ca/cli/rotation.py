@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rich.table import Table
 
+from ca.backends import log_keys, remote_log
 from ca.certificate.chain import Chain, ChainInvalid
 from ca.cli.init import MAX_NAME
 from ca.config import load_settings
@@ -26,7 +27,7 @@ from ca.keys.file import fits, read_private_key
 from ca.keys.handover import RETIRE_AFTER, handover, named
 from ca.keys.local import PrivateKey
 from ca.keys.rotation import identifier
-from ca.main import clock, environment, log_keys, remote_log
+from ca.main import clock, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

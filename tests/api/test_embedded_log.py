@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from prometheus_client import CollectorRegistry
 
+from ca.backends import open_embedded
 from ca.ct.embedded.directory import LogDirectory
 from ca.ct.embedded.keys import load_keys
 from ca.ct.embedded.store import Store
@@ -21,7 +22,7 @@ from ca.ct.static_ct import parse_leaf_index
 from ca.ct.submission import AcceptedRoots
 from ca.errors import ConfigurationError
 from ca.keys.ceremony import create_root
-from ca.main import clock, open_embedded
+from ca.main import clock
 from ca.telemetry import Metrics
 from tests.api.server import CA, leaf, running_ca
 from tests.ct.logs import signed_by_log
@@ -92,7 +93,7 @@ def test_an_older_log_stays_readable_below_the_newest(tmp_path: Path) -> None:
 def test_a_ca_without_its_log_does_not_start(tmp_path: Path) -> None:
     roots = AcceptedRoots([ephemeral_root()])
     with pytest.raises(ConfigurationError, match="there is no log; make one with `dayfly log init`"):
-        open_embedded(LogDirectory(tmp_path), lambda: roots, Metrics(CollectorRegistry()), AsyncExitStack())
+        open_embedded(LogDirectory(tmp_path), lambda: roots, clock, Metrics(CollectorRegistry()), AsyncExitStack())
 
 
 def ephemeral_root() -> x509.Certificate:
