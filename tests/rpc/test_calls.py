@@ -230,20 +230,32 @@ def test_calls_leave_the_records_and_the_figures_that_requests_leave(
         ({"log-client": "none"}, [], None),
     ],
 )
-def test_the_client_is_whom_trusted_proxies_saw(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], http: dict, forwarded: list[str], client: str | None
+@pytest.mark.anyio
+async def test_the_client_is_whom_trusted_proxies_saw(
+    http: dict[str, Any], forwarded: list[str], client: str | None
 ) -> None:
-    with running_ca(tmp_path, http=http, grpc=ON_LOOPBACK) as ca, connected(ca.rpc) as rpc:
-        rpc.sign_bytes(b"", *(("x-forwarded-for", line) for line in forwarded))
-    (record,) = records(capfdbinary.readouterr().err.decode())
-    assert record.get("client") == client
+    calls = []
+
+    async def seen(call: Call) -> bytes:
+        calls.append(call)
+        return await call.read()
+
+    async with serving(seen, http=HTTPSettings.model_validate(http)) as (_, ask):
+        await ask(b"", metadata=tuple(("x-forwarded-for", line) for line in forwarded))
+    assert calls[0].record.get("client") == client
 
 
-def test_a_client_by_ipv6_has_its_address(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    with running_ca(tmp_path, grpc={"listen": "[::1]:0"}) as ca, connected(ca.rpc) as rpc:
-        rpc.trust_bundle()
-    (record,) = records(capfdbinary.readouterr().err.decode())
-    assert record["client"] == "::1"
+@pytest.mark.anyio
+async def test_a_client_by_ipv6_has_its_address() -> None:
+    calls = []
+
+    async def seen(call: Call) -> bytes:
+        calls.append(call)
+        return await call.read()
+
+    async with serving(seen, host="[::1]") as (_, ask):
+        await ask(b"")
+    assert calls[0].client == "::1"
 
 
 # ---- connections ---------------------------------------------------------------------------------------------------
@@ -349,10 +361,12 @@ class Slow:
 
 
 @asynccontextmanager
-async def serving(method: Method, grace: float = 10) -> AsyncIterator[tuple[RPCServer, Any]]:
-    address = f"127.0.0.1:{free_port()}"
+async def serving(
+    method: Method, grace: float = 10, http: HTTPSettings | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[RPCServer, Any]]:
+    address = f"{host}:{free_port()}"
     settings = RPCSettings.model_validate({"listen": address})
-    server = RPCServer({"/a.b/C": method}, settings, HTTPSettings(), None, grace)
+    server = RPCServer({"/a.b/C": method}, settings, http or HTTPSettings(), None, grace)
     await server.start()
     async with grpc.aio.insecure_channel(address) as channel:
         yield server, channel.unary_unary("/a.b/C")
