@@ -56,7 +56,8 @@ def ca_prepare(
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where a new root is written.")] = None,
     common_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The new `CN`; the root's with the date by default.")
+        str | None,
+        typer.Option(metavar="NAME", help="The new `CN`; the root's with `-issuing-` and the date by default."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Give up the next chain that is there.")] = False,
 ) -> None:

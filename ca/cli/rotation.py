@@ -30,7 +30,7 @@ from ca.keys.rotation import identifier
 from ca.main import clock, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from rich.console import Console
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from ca.keys.handover import Handover
 
 TIMEOUT: Final = 10.0
-"""Seconds for the live instance's answer."""
+"""Seconds for each answer of the live instance."""
+ASKED: Final = 5
+"""Times that it is asked."""
 RENEW: Final = timedelta(days=90)
 """Before the active chain ends; time for everybody who has to put a new root somewhere."""
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -63,6 +65,7 @@ def prepare(config: Path, source: Source, out: Console, *, replace: bool) -> Non
     """Raises ConfigurationError."""
     settings, now = load_settings(config, {}, environment()), clock()
     with handover(settings.ca) as steps:
+        steps.require_room(replace=replace)
         chain, private_key = _pair(settings, steps.active, source, now, out)
         asyncio.run(steps.prepare(chain, private_key, now, new_root=source.new_root, replace=replace))
         out.print(f"Prepared {named(chain)}; servers publish it within seconds.", highlight=False, markup=False)
@@ -123,6 +126,8 @@ def show(config: Path, out: Console, *, as_json: bool = False) -> None:
 def _pair(
     settings: ServerSettings, active: Chain, source: Source, now: datetime, out: Console
 ) -> tuple[Chain, PrivateKey]:
+    if source.common_name is not None:
+        _check_name(source.common_name)
     match source:
         case Source(chain=Path() as chain, key=Path() as key, root_key=None, out=None):
             return _made_elsewhere(chain, key, settings.ca.password())
@@ -135,9 +140,8 @@ def _pair(
                 "where does the next pair come from? Give --root-key, or --chain and --key, or --new-root with --out"
             )
     subject = root.certificate.subject
-    name = source.common_name or f"{_attribute(subject, NameOID.COMMON_NAME)}-{now:%Y-%m-%d}"
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise ConfigurationError(f"--common-name: expected 1 to {MAX_NAME} printable characters, not {len(name)}")
+    name = source.common_name or f"{_undated(_attribute(subject, NameOID.COMMON_NAME))}-issuing-{now:%Y-%m-%d}"
+    _check_name(name)
     organization = _attribute(active.certificates[0].subject, NameOID.ORGANIZATION_NAME) or "dayfly"
     made = create_intermediate(root, organization, name, now)
     return Chain.of([made.certificate, root.certificate]), made.private_key
@@ -168,13 +172,23 @@ def _root(key_path: Path, password_file: Path | None, active: Chain) -> Authorit
 def _new_root(directory: Path, password_file: Path | None, active: Chain, now: datetime, out: Console) -> Authority:
     """Another root of the same name but for the date, whose key is for a safe place."""
     subject = active.certificates[-1].subject
-    old = re.sub(r"-\d{4}-\d\d-\d\d$", "", _attribute(subject, NameOID.COMMON_NAME))
+    old = _undated(_attribute(subject, NameOID.COMMON_NAME))
     organization = _attribute(subject, NameOID.ORGANIZATION_NAME) or "dayfly"
     root, written = write_root(directory, organization, f"{old}-{now:%Y-%m-%d}", now, _password(password_file))
     for path in written:
         out.print(f"  {path}", highlight=False, markup=False)
     out.print("Move the root's key and password offline.", highlight=False)
     return root
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise ConfigurationError(f"--common-name: expected 1 to {MAX_NAME} printable characters, not {len(name)}")
+
+
+def _undated(name: str) -> str:
+    """Without the date that an earlier rotation gave it."""
+    return re.sub(r"-\d{4}-\d\d-\d\d$", "", name)
 
 
 def _password(path: Path | None) -> bytes | None:
@@ -205,23 +219,28 @@ async def _logs_without(settings: CTSettings, chain: Chain) -> list[str]:
 
 def _unpublished(settings: ServerSettings, chain: Chain) -> Iterator[str]:
     """Where clients get their trusted root without this chain."""
-    places: dict[str, Callable[[], bytes]] = {}
     if url := settings.trust.url:
-        places[f"{url}/api/v2/trustedRoot"] = lambda: httpx.get(f"{url}/api/v2/trustedRoot", timeout=TIMEOUT).content
+        place = f"{url}/api/v2/trustedRoot"
+        # On a connection each: every worker may answer.
+        yield from _without(place, chain, [lambda: httpx.get(place, timeout=TIMEOUT).content] * ASKED)
     if directory := settings.tuf.directory:
-        places[str(directory)] = lambda: _in_tuf(directory)
-    for place, read in places.items():
+        yield from _without(str(directory), chain, [lambda: _in_tuf(directory)])
+
+
+def _without(place: str, chain: Chain, trusted_roots: Sequence[Callable[[], bytes]]) -> Iterator[str]:
+    """What is wrong with the first that is without the chain."""
+    for read in trusted_roots:
         try:
-            document = json.loads(read())
             published = [
                 tuple(b64decode(certificate["rawBytes"]) for certificate in authority["certChain"]["certificates"])
-                for authority in document["certificateAuthorities"]
+                for authority in json.loads(read())["certificateAuthorities"]
             ]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as problem:
             yield f"{place}: no trusted root there ({problem}); is the server running? --now does not ask"
-            continue
+            return
         if chain.ders not in published:
             yield f"{place}: its trusted root is without {named(chain)}; publish it there first. --now does not ask"
+            return
 
 
 def _in_tuf(directory: Path) -> bytes:

@@ -28,7 +28,7 @@ class Follower:
     """
 
     def __init__(self, files: Callable[[], Iterable[Path]], reload: Callable[[], Awaitable[None]]) -> None:
-        """`files` is asked again whenever they have been read; `reload` does not raise."""
+        """`files` is asked again whenever they have been read because of `look`; `reload` does not raise."""
         self._files = files
         self._reload = reload
         self._asked = asyncio.Event()
@@ -40,10 +40,9 @@ class Follower:
     async def run(self) -> None:
         """Follow the files until cancelled."""
         while True:
-            directories = self._directories()
             try:
                 async for _ in awatch(
-                    *directories,
+                    *{path.absolute().parent for path in self._files()},
                     watch_filter=None,
                     debounce=int(DEBOUNCE * 1000),
                     rust_timeout=int(LOOK_AGAIN * 1000),
@@ -53,14 +52,9 @@ class Follower:
                     stop_event=self._asked,
                 ):
                     await self._reload()
-                    if self._directories() != directories:
-                        break
             except (OSError, RuntimeError) as problem:  # no such directory, or no inotify watches left
                 structlog.get_logger("files").warning("files cannot be watched", problem=str(problem))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), LOOK_AGAIN)
             self._asked.clear()  # before reading: who asks meanwhile gets another look
             await self._reload()
-
-    def _directories(self) -> set[Path]:
-        return {path.absolute().parent for path in self._files()}

@@ -74,6 +74,16 @@ class Handover:
         """Whether the next chain issues already, since the last `activate` was cut short."""
         return self.rotation.next is not None and self.rotation.next.chain.ders == self.active.ders
 
+    def require_room(self, *, replace: bool) -> None:
+        """For another next chain. Raises ConfigurationError."""
+        if self.interrupted:
+            raise ConfigurationError(f"{self._next}: is being activated; end that first, with `dayfly ca activate`")
+        if self.rotation.next and not replace:
+            raise ConfigurationError(
+                f"{self._next}: {named(self.rotation.next.chain)} is prepared already; activate it, or give it up with "
+                "--replace"
+            )
+
     async def prepare(
         self, chain: Chain, private_key: PrivateKey, now: datetime, *, new_root: bool = False, replace: bool = False
     ) -> None:
@@ -82,13 +92,7 @@ class Handover:
         `new_root` says that its root may be another one, `replace` that a chain prepared before may go. Raises
         ConfigurationError.
         """
-        if self.interrupted:
-            raise ConfigurationError(f"{self._next}: is being activated; end that first, with `dayfly ca activate`")
-        if self.rotation.next and not replace:
-            raise ConfigurationError(
-                f"{self._next}: {named(self.rotation.next.chain)} is prepared already; activate it, or give it up with "
-                "--replace"
-            )
+        self.require_room(replace=replace)
         await _check_pair(chain, private_key, now)
         if chain.spki == self.active.spki:
             raise ConfigurationError(f"{named(chain)} has the key that issues now; a rotation needs another key")

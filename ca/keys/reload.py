@@ -12,7 +12,7 @@ from ca.documents import file_bytes
 from ca.documents.follow import Follower
 from ca.errors import ConfigurationError
 from ca.keys.file import fits, parse_key_pair
-from ca.keys.rotation import CHAIN, NEXT, Rotation, read_files, watched
+from ca.keys.rotation import CHAIN, NEXT, Rotation, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +99,9 @@ class ReloadingFileKey:
         )
 
     def _files(self) -> list[Path]:
+        """To be watched; what else is read is looked at as often as they are, and waits for a second at most."""
         paths = (self._settings.cert, self._settings.key, self._settings.key_password_file)
-        return [path for path in paths if path] + watched(self._settings.rotation_directory)
+        return [path for path in paths if path]
 
 
 @dataclass(frozen=True, slots=True)

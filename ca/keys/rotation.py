@@ -118,12 +118,6 @@ def read_files(directory: Path) -> Files:
         raise ConfigurationError(f"{problem.filename}: cannot be read: {problem.strerror}") from problem
 
 
-def watched(directory: Path) -> list[Path]:
-    """The files in it that exist."""
-    places = [directory / NEXT, *_formers(directory)]
-    return [place / name for place in places for name in (CHAIN, STATE) if (place / name).exists()]
-
-
 def _contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
     for place in (directory / NEXT, *_formers(directory)):
         for name in (CHAIN, STATE):

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -455,3 +456,30 @@ def test_a_server_needs_no_key_but_the_one_that_issues(settings: CASettings) -> 
     prepare(settings, NEW)
     (settings.rotation_directory / "next" / "key.pem").unlink()
     assert spkis(loaded(settings)) == [OLD.chain.spki, NEW.chain.spki]
+
+
+def test_a_server_that_starts_in_the_midst_of_steps_finds_a_pair_and_both_chains(settings: CASettings) -> None:
+    """To and fro, as fast as it goes."""
+    prepare(settings, NEW)
+    ended, problems = threading.Event(), []
+
+    def rotate() -> None:
+        try:
+            for following in [OLD, NEW] * 5:
+                activate(settings, LATER, timedelta())
+                prepare(settings, following, LATER)
+        except BaseException as problem:
+            problems.append(problem)
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=rotate)
+    thread.start()
+    starts = 0
+    while not ended.is_set():
+        keys = loaded(settings)
+        assert set(spkis(keys)) == {OLD.chain.spki, NEW.chain.spki}
+        starts += 1
+    thread.join()
+    assert not problems
+    assert starts > 5
