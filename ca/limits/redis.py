@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 
 from ca.documents import file_bytes
 from ca.limits.model import Settled, StoreUnavailable
@@ -19,6 +21,8 @@ from ca.limits.model import Settled, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from redis.asyncio.connection import AbstractConnection
 
     from ca.limits.model import Charge, TokenUse
     from ca.limits.settings import RedisSettings
@@ -45,7 +49,12 @@ class RedisStore:
         self._redis, self._sentinel = _client(url, settings)
         # In one hash slot, as a script's keys have to be; the digest part is binary.
         self._prefix = f"{{{settings.prefix}}}:".encode()
-        self._settle = self._redis.register_script(files("ca.limits").joinpath("settle.lua").read_bytes())
+        self._script = files("ca.limits").joinpath("settle.lua").read_bytes()
+        self._digest = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()  # by which Redis knows a script
+        # redis-py's own way through its pool costs a request as much CPU again as the question does.
+        self._pool = self._redis.connection_pool
+        self._idle: list[AbstractConnection] = []
+        self._free = asyncio.Semaphore(_CONNECTIONS)
 
     async def settle(self, charges: Sequence[Charge], use: TokenUse | None) -> Settled:
         keys = [self._prefix + charge.key for charge in charges]
@@ -57,18 +66,48 @@ class RedisStore:
             arguments += (use.key, use.window, use.lifetime)
         try:
             async with asyncio.timeout(_TIMEOUT):
-                refused, *waits = await self._settle(keys, arguments)
-        except ReadOnlyError as problem:
-            # A replica by now. Whoever has taken over is found by connecting again.
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
-            raise StoreUnavailable(f"Redis: {problem}") from problem
+                refused, *waits = await self._ask(len(keys), *keys, *arguments)
         except (RedisError, OSError) as problem:  # of which TimeoutError is one
             raise StoreUnavailable(f"Redis: {type(problem).__name__}: {problem}") from problem
         if refused == _TOKEN_REFUSED:
             return Settled(replayed=True)
         return Settled(waits, refused - 1 if refused else None)
 
+    async def _ask(self, *words: int | bytes) -> Any:
+        async with self._free:
+            # One that was idle may have been closed since. Asking twice is harmless: it counts twice at most.
+            if self._idle:
+                try:
+                    return await self._ask_by(self._idle.pop(), *words)
+                except RedisConnectionError:
+                    await self._let_go()
+            return await self._ask_by(self._pool.make_connection(), *words)  # type: ignore[no-untyped-call]
+
+    async def _ask_by(self, connection: AbstractConnection, *words: int | bytes) -> Any:
+        try:
+            if not connection.is_connected:
+                await connection.connect()  # type: ignore[no-untyped-call]
+            try:
+                await connection.send_packed_command(connection.pack_command("EVALSHA", self._digest, *words))
+                answer = await connection.read_response()
+            except NoScriptError:
+                await connection.send_packed_command(connection.pack_command("EVAL", self._script, *words))
+                answer = await connection.read_response()
+        except BaseException:
+            # What it would answer next belongs to nobody, and what it met the others may meet: a server that is a
+            # replica by now, for which whoever has taken over is found by connecting again.
+            await connection.disconnect(nowait=True)
+            await self._let_go()
+            raise
+        self._idle.append(connection)
+        return answer
+
+    async def _let_go(self) -> None:
+        while self._idle:
+            await self._idle.pop().disconnect(nowait=True)
+
     async def aclose(self) -> None:
+        await self._let_go()
         await self._redis.aclose()
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             await sentinel.aclose()

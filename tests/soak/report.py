@@ -18,7 +18,7 @@ PARTS = 5
 """That the time is cut into, for the comparison of latencies: the second with the last."""
 GROWTH, ROOM = 0.08, 8.0
 """What memory may grow by between a fifth of the time and the end: a share, and MiB for caches that fill."""
-SLOWER, NO_MATTER = 2.0, 100.0
+SLOWER, NO_MATTER = 2.0, 250.0
 """How many times longer than early on the 99th percentile may be in the end, and milliseconds that are always well."""
 
 
@@ -30,6 +30,7 @@ def show(console: Console, course: Course, memory: list[float]) -> bool:
     hostile = ", ".join(f"{name} {count}" for name, count in sorted(tally.refused.items()))
     console.print(f"Hostile: {hostile}.")
     console.print(f"Honest requests sent again, their connection broken: {tally.sent_again}.")
+    console.print(f"Told to come back in a second, and then served: {tally.put_off}.")
     for reason, count in tally.excused.items():
         console.print(f"Refused while Redis was away: {count} with {reason}.")
     for wrong in tally.wrong[:20]:
