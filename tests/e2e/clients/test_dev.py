@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +18,21 @@ from tests.e2e.instance import DAYFLY
 from tests.e2e.processes import Child, free_port, run
 from tests.e2e.signing import EMAIL
 
+README = Path(__file__).parents[3] / "README.md"
+
 
 @dataclass(frozen=True)
 class Development:
     directory: Path
+    """Where it was started: it keeps its files in `.dayfly` there."""
     url: str
 
     @property
     def mirror(self) -> Mirror:
-        return Mirror(f"{self.url}/tuf", self.directory / "tuf" / "1.root.json")
+        return Mirror(f"{self.url}/tuf", self.directory / ".dayfly" / "tuf" / "1.root.json")
 
     def token(self) -> str:
-        minted = run([DAYFLY, "dev-token", "--email", EMAIL, "--data", self.directory])
+        minted = run([DAYFLY, "dev-token", "--email", EMAIL], cwd=self.directory)
         assert minted.returncode == 0, minted.stderr
         return minted.stdout.strip()
 
@@ -34,10 +40,9 @@ class Development:
 @pytest.fixture(scope="module")
 def development(tmp_path_factory) -> Iterator[Development]:
     directory, port = tmp_path_factory.mktemp("dev"), free_port()
-    command = [DAYFLY, "dev", "--listen", f"127.0.0.1:{port}", "--data", directory / "data"]
-    with Child.start("dev", command, directory) as child:
+    with Child.start("dev", [DAYFLY, "dev", "--listen", f"127.0.0.1:{port}"], directory, cwd=directory) as child:
         child.wait_for_http(f"http://127.0.0.1:{port}/readyz")
-        yield Development(directory / "data", f"http://127.0.0.1:{port}")
+        yield Development(directory, f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture(params=["cosign 3", "sigstore-js"])
@@ -55,3 +60,16 @@ def test_client_signs_and_verifies_by_the_instances_mirror(client, development, 
     verified = client.verify(signed, development.mirror)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert not signed.logged
+
+
+def test_the_readmes_quick_start_signs_and_verifies(tools, development, tmp_path):
+    shutil.copy(README, development.directory)
+    (lines,) = re.findall(r"^\. \.venv/bin/activate\n(cosign .*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    path = f"{tools.binary('cosign').parent}:{DAYFLY.parent}:{os.environ['PATH']}"
+    done = run(
+        ["bash", "-euc", lines.replace("http://127.0.0.1:5555", development.url)],
+        cwd=development.directory,
+        env={"PATH": path, "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Verified OK" in done.stderr
