@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import trust
 from tests.e2e.ctlog import CTLog, ct_log, postgresql
 from tests.e2e.identity_provider import IdentityProvider, identity_provider
 from tests.e2e.instance import CAFiles, Dayfly, dayfly, make_ca
@@ -69,21 +68,16 @@ def tsa(tools: Tools, directory: Path) -> Iterator[TimestampAuthority]:
 
 
 @pytest.fixture(scope="session")
-def instance(directory: Path, ca: CAFiles, provider: IdentityProvider, log: CTLog, log_url: str) -> Iterator[Dayfly]:
-    with dayfly(directory, ca, provider.issuer, log_url, log.key_file) as instance:
+def instance(
+    directory: Path, ca: CAFiles, provider: IdentityProvider, log: CTLog, log_url: str, tsa: TimestampAuthority
+) -> Iterator[Dayfly]:
+    with dayfly(directory, ca, provider.issuer, log_url, log.key_file, tsa=tsa) as instance:
         yield instance
 
 
 @pytest.fixture(scope="session")
-def trusted_root(instance: Dayfly, ca: CAFiles, log: CTLog, log_url: str, tsa: TimestampAuthority) -> dict[str, object]:
-    return trust.trusted_root(
-        ca_url=instance.url,
-        ca_chain=ca.ders,
-        log_url=log_url,
-        log_key=log.key_der,
-        tsa_url=tsa.url,
-        tsa_chain=tsa.chain,
-    )
+def trusted_root(instance: Dayfly) -> dict[str, object]:
+    return instance.document("trustedRoot")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,6 +17,9 @@ from tests.e2e.processes import Child, free_port, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
+
+    from tests.e2e.timestamps import TimestampAuthority
 
 DAYFLY = Path(sys.executable).parent / "dayfly"
 
@@ -27,12 +31,8 @@ class CAFiles:
     root: Path
 
     @property
-    def ders(self) -> list[bytes]:
-        """The issuing certificate first, the root last."""
-        return [certificate.public_bytes(Encoding.DER) for certificate in self.certificates]
-
-    @property
     def certificates(self) -> list[x509.Certificate]:
+        """The issuing one first, the root last."""
         return x509.load_pem_x509_certificates(self.chain.read_bytes())
 
 
@@ -51,6 +51,10 @@ class Dayfly:
     url: str
     child: Child
 
+    def document(self, name: str) -> dict[str, object]:
+        """What it tells its clients: `trustedRoot` or `signingConfig`."""
+        return httpx.get(f"{self.url}/api/v2/{name}", trust_env=False).raise_for_status().json()
+
 
 @contextmanager
 def dayfly(
@@ -61,18 +65,24 @@ def dayfly(
     log_key: Path | None = None,
     name: str = "dayfly",
     workers: int = 1,
+    tsa: TimestampAuthority | None = None,
 ) -> Iterator[Dayfly]:
     """Serve certificates to the users of `issuer`, an identity provider that vouches for e-mail addresses.
 
-    `log` is a URL, with `log_key`, or `embedded`.
+    `log` is a URL, with `log_key`, or `embedded`. With `tsa` it has a signing configuration, which names that.
     """
     port = free_port()
     identities = directory / f"{name}.identity.yaml"
     issuers = {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "email"}}
     identities.write_text(yaml.safe_dump({"oidc-issuers": issuers}))
+    config = directory / f"{name}.yaml"
+    config.write_text(
+        yaml.safe_dump({"trust": _trust(directory, f"http://127.0.0.1:{port}", issuer, tsa)} if tsa else {})
+    )
     command = [
         DAYFLY,
         "serve",
+        f"--config={config}",
         f"--listen=127.0.0.1:{port}",
         "--metrics-listen=none",
         f"--identity-config={identities}",
@@ -87,3 +97,8 @@ def dayfly(
         url = f"http://127.0.0.1:{port}"
         child.wait_for_http(f"{url}/readyz")
         yield Dayfly(url, child)
+
+
+def _trust(directory: Path, url: str, issuer: str, tsa: TimestampAuthority) -> dict[str, Any]:
+    authority = {"url": tsa.url, "chain": str(tsa.write_chain(directory))}
+    return {"url": url, "operator": "example.org", "oidc": [{"url": issuer}], "timestamp-authorities": [authority]}

@@ -50,9 +50,8 @@ def root(cosign, trusted_root) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(cosign, instance, provider, tsa) -> Path:
-    document = trust.signing_config(ca_url=instance.url, issuer=provider.issuer, tsa_url=tsa.url)
-    return cosign.write("signing_config.json", document)
+def config(cosign, instance) -> Path:
+    return cosign.write("signing_config.json", instance.document("signingConfig"))
 
 
 @pytest.fixture(scope="module")

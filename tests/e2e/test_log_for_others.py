@@ -130,18 +130,9 @@ def test_the_entry_is_in_the_tree(issuing, chain):
     assert verified.returncode == 0, verified.stderr
 
 
-def test_sigstore_python_accepts_the_sct(issuing, chain, ca, tsa, tmp_path):
+def test_sigstore_python_accepts_the_sct(issuing, chain, trusted_root, tmp_path):
     root = tmp_path / "root.json"
-    key = issuing.log_key.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    document = trust.trusted_root(
-        ca_url=issuing.url,
-        ca_chain=ca.ders,
-        log_url=issuing.log_url,
-        log_key=key,
-        tsa_url=tsa.url,
-        tsa_chain=tsa.chain,
-    )
-    root.write_text(json.dumps(document))
+    root.write_text(json.dumps(trust.with_log(trusted_root, issuing.log_key.public_key)))
     verify_sct(chain[0], chain[1:], TrustedRoot.from_file(str(root)).ct_keyring(KeyringPurpose.SIGN))
 
 

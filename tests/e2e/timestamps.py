@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.e2e.processes import Child, Tools, free_port
 
@@ -20,8 +18,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TimestampAuthority:
     url: str
-    chain: list[bytes]
-    """DER, the signer first."""
+    chain: bytes
+    """PEM, the signer first."""
+
+    def write_chain(self, directory: Path) -> Path:
+        path = directory / "timestamps.pem"
+        path.write_bytes(self.chain)
+        return path
 
 
 @contextmanager
@@ -39,6 +42,4 @@ def timestamp_authority(tools: Tools, directory: Path) -> Iterator[TimestampAuth
     with Child.start("timestamp-server", command, directory) as child:
         url = f"http://127.0.0.1:{port}/api/v1/timestamp"
         child.wait_for_http(f"{url}/certchain")
-        pem = httpx.get(f"{url}/certchain", trust_env=False).content
-        chain = x509.load_pem_x509_certificates(pem)
-        yield TimestampAuthority(url, [certificate.public_bytes(Encoding.DER) for certificate in chain])
+        yield TimestampAuthority(url, httpx.get(f"{url}/certchain", trust_env=False).content)

@@ -15,7 +15,6 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
-    Encoding,
     pkcs12,
 )
 
@@ -89,14 +88,13 @@ def _grpc(port: int, certificate: Path, key: Path) -> dict[str, str]:
 def _configuration(
     directory: Path, url: str, grpc: dict[str, str], ca: CAFiles, issuer: str, rekor: Rekor, tsa: TimestampAuthority
 ) -> Path:
-    chain = directory / "timestamps.pem"
-    chain.write_bytes(b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in tsa.chain))
     identities = directory / "identity.yaml"
     issuers = {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "email"}}
     identities.write_text(yaml.safe_dump({"oidc-issuers": issuers}))
     document = {
         "listen": url.removeprefix("http://"),
         "data": str(directory),
+        "workers": 2,
         "identity-config": str(identities),
         "ca": {"cert": str(ca.chain), "key": str(ca.key)},
         "grpc": grpc,
@@ -109,7 +107,7 @@ def _configuration(
             "operator": "example.org",
             "oidc": [{"url": issuer}],
             "rekor": [{"url": rekor.url, "public-key": str(rekor.public_key), "origin": ORIGIN}],
-            "timestamp-authorities": [{"url": tsa.url, "chain": str(chain)}],
+            "timestamp-authorities": [{"url": tsa.url, "chain": str(tsa.write_chain(directory))}],
         },
         "metrics": {"listen": "none"},
     }
