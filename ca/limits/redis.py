@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from ca.limits.settings import RedisSettings
 
 _TIMEOUT: Final = 0.25
-"""Seconds that a request waits at most. Less, and a busy event loop would take its own delay for the server's."""
-_CONNECTIONS: Final = 32
+"""Seconds that the server has to answer a request."""
+_TURNS: Final = 10
+"""Turns of the event loop that an answer has after them: a busy loop comes late to what the server sent in time."""
+_CONNECTIONS: Final = 8
+"""Of one worker. An answer takes a fraction of a millisecond, so few are enough for any number of requests; and making one
+costs milliseconds of CPU, which a first burst must not spend on many within _TIMEOUT."""
 _HEALTH_CHECK_INTERVAL: Final = 15
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -65,8 +69,12 @@ class RedisStore:
             keys.append(self._prefix + b"token:" + use.token)
             arguments += (use.key, use.window, use.lifetime)
         try:
-            async with asyncio.timeout(_TIMEOUT):
-                refused, *waits = await self._ask(len(keys), *keys, *arguments)
+            async with asyncio.timeout(None) as deadline:
+                expiry = _Expiry(deadline)
+                try:
+                    refused, *waits = await self._ask(len(keys), *keys, *arguments)
+                finally:
+                    expiry.cancel()
         except (RedisError, OSError) as problem:  # of which TimeoutError is one
             raise StoreUnavailable(f"Redis: {type(problem).__name__}: {problem}") from problem
         if refused == _TOKEN_REFUSED:
@@ -111,6 +119,26 @@ class RedisStore:
         await self._redis.aclose()
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             await sentinel.aclose()
+
+
+class _Expiry:
+    """Ends `deadline` after _TIMEOUT and then _TURNS."""
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self._deadline = deadline
+        self._turns = _TURNS
+        self._loop = asyncio.get_running_loop()
+        self._next: asyncio.Handle = self._loop.call_later(_TIMEOUT, self._turn)
+
+    def _turn(self) -> None:
+        if self._turns:
+            self._turns -= 1
+            self._next = self._loop.call_soon(self._turn)
+        else:
+            self._deadline.reschedule(self._loop.time())
+
+    def cancel(self) -> None:
+        self._next.cancel()
 
 
 def _client(url: str, settings: RedisSettings) -> tuple[Redis, Sentinel | None]:

@@ -132,7 +132,7 @@ async def test_two_hundred_at_once_share_a_few_connections(tmp_path: Path) -> No
         clients = server.command("CLIENT", "LIST")
         await store.aclose()
         assert isinstance(clients, bytes)
-        assert clients.count(b"\n") <= 33  # one of them asks
+        assert clients.count(b"\n") <= 9  # one of them asks
 
 
 async def test_a_flushed_script_is_brought_again(tmp_path: Path) -> None:
@@ -198,3 +198,14 @@ def until(holds: Callable[[], bool]) -> None:
 
 def said(server: RedisServer, section: str) -> str:
     return str(server.command("INFO", section))
+
+
+async def test_an_event_loop_that_is_late_itself_does_not_lose_an_answer_that_came_in_time(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        store = RedisStore(server.url, RedisSettings())
+        await store.settle(CHARGES, USE)
+        asked = asyncio.ensure_future(store.settle(CHARGES, USE))
+        await asyncio.sleep(0)  # the question is out
+        time.sleep(0.6)
+        assert (await asked).taken
+        await store.aclose()
