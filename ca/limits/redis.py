@@ -32,8 +32,8 @@ _TIMEOUT: Final = 0.25
 _TURNS: Final = 10
 """Turns of the event loop that an answer has after them: a busy loop comes late to what the server sent in time."""
 _CONNECTIONS: Final = 8
-"""Of one worker. An answer takes a fraction of a millisecond, so few are enough for any number of requests; and making one
-costs milliseconds of CPU, which a first burst must not spend on many within _TIMEOUT."""
+"""Of one worker. An answer takes a fraction of a millisecond, so few are enough for any number of requests; and making
+one costs milliseconds of CPU, which a first burst must not spend on many within _TIMEOUT."""
 _HEALTH_CHECK_INTERVAL: Final = 15
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
