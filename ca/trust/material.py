@@ -99,7 +99,8 @@ def _ctlog(entry: CTLog) -> TransparencyLog:
 def _tlog(entry: RekorLog) -> TransparencyLog:
     spki = _log_key(entry.public_key)
     # Version 1 names its key by the hash of the key alone, for whatever kind of key.
-    origin = entry.origin or urlsplit(entry.url).netloc
+    # Without a port: sigstore-go wants the origin to be the URL's host.
+    origin = entry.origin or urlsplit(entry.url).hostname or ""
     log_id = note_log_id(spki, origin) if entry.version > 1 else ct_log_id(spki)
     return TransparencyLog(entry.url, spki, log_id, _period(entry))
 

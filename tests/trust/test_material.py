@@ -28,7 +28,7 @@ def rekor(path: Path, **more: Any) -> TrustSettings:
 def test_rekor_2_is_named_by_the_note_hash_of_its_host_and_key(tmp_path: Path) -> None:
     raw = write_ed25519(tmp_path / "key.pem")
     (log,) = Operated(rekor(tmp_path / "key.pem")).material(own_parts()).tlogs
-    assert log.log_id == sha256(b"rekor.example.org:8443\n\x01" + raw).digest()
+    assert log.log_id == sha256(b"rekor.example.org\n\x01" + raw).digest()
 
 
 def test_rekor_2_may_have_an_origin_of_its_own(tmp_path: Path) -> None:
