@@ -84,7 +84,7 @@ DIFFERENT = {
     "readiness": Different(Ask("GET", "/readyz"), NOT_FOUND, "200", OWN),
     "liveness": Different(Ask("GET", "/livez"), NOT_FOUND, "200", OWN),
     "the description": Different(Ask("GET", "/openapi.json"), NOT_FOUND, "200", OWN),
-    "a method nobody knows": Different(Ask("FOO", "/healthz"), NOT_ALLOWED, "400 Invalid HTTP request", PARSER),
+    "a method nobody knows": Different(Ask("FOO", "/healthz"), NOT_ALLOWED, "400 not an HTTP/1.1 request", PARSER),
     "a page with another method": Different(Ask("PUT", "/healthz", PAGE), NOT_ALLOWED, NOT_ALLOWED, CORS),
     "a preflight": Different(Ask("OPTIONS", "/healthz", PREFLIGHT), "204", "200", CORS),
     "a preflight without a page": Different(Ask("OPTIONS", "/healthz", BARE_PREFLIGHT), "204", NOT_ALLOWED, CORS),
