@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from ca.errors import ConfigurationError
@@ -21,20 +22,30 @@ APPLICATION_ID: Final = 0x44464C4D
 """`DFLM`, for file(1) and against opening another program's file."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS arrival (key BLOB PRIMARY KEY, tat INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS arrival_tat ON arrival (tat);
 CREATE TABLE IF NOT EXISTS token (
   token BLOB PRIMARY KEY, key BLOB NOT NULL, first INTEGER NOT NULL, expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS token_expires ON token (expires);
 """
 _BUSY_TIMEOUT: Final = 0.1
 """Seconds to wait for another worker's transaction, which takes microseconds."""
 _SWEEP_EVERY: Final = 64
-_SWEEP_ROWS: Final = 256
-"""More than can be added between two sweeps, so the file does not grow for longer than counts and tokens live."""
+_SWEEP_ROWS: Final = 512
+"""Twice what can be added to a table between two sweeps, so that it has at most as many rows to forget as to keep. No
+index says which, since every request would pay for it: sweeps go through the keys in turn."""
 _CHECKPOINT_EVERY: Final = 256
 _LARGE_WAL: Final = 4096
 """Pages; 16 MiB."""
+_SWEPT: Final = {"arrival": ("key", "tat"), "token": ("token", "expires")}
+"""By table: its key, and when a row has served."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A request that waits for its turn."""
+
+    charges: Sequence[Charge]
+    use: TokenUse | None
+    settled: asyncio.Future[Settled]
 
 
 class SQLiteStore:
@@ -50,6 +61,8 @@ class SQLiteStore:
         self._bringing = bringing
         self._clock = clock
         self._settled = 0
+        self._swept = dict.fromkeys(_SWEPT, b"")
+        self._arriving: list[_Asked] = []
         self._brought: asyncio.Future[int] | None = None
 
     @classmethod
@@ -72,19 +85,13 @@ class SQLiteStore:
         return cls(sql, bringing, clock)
 
     async def settle(self, charges: Sequence[Charge], use: TokenUse | None) -> Settled:
-        # In the event loop: some 25 µs, less than a thread would cost to ask.
-        try:
-            self._sql.execute("BEGIN IMMEDIATE")
-            settled = self._settle(charges, use)
-            self._sql.execute("COMMIT")
-        except sqlite3.Error as problem:
-            with suppress(sqlite3.Error):
-                if self._sql.in_transaction:
-                    self._sql.execute("ROLLBACK")
-            raise StoreUnavailable(f"SQLite: {problem}") from problem
-        if settled.taken and self._settled % _CHECKPOINT_EVERY == 0:
-            self._bring()
-        return settled
+        # All that one turn of the event loop brings is one transaction, in the loop: a thread would cost more to ask.
+        loop = asyncio.get_running_loop()
+        asked = _Asked(charges, use, loop.create_future())
+        if not self._arriving:
+            loop.call_soon(self._settle_arriving)
+        self._arriving.append(asked)
+        return await asked.settled
 
     async def aclose(self) -> None:
         if self._brought:
@@ -101,6 +108,29 @@ class SQLiteStore:
             # and little is left.
             _checkpoint(self._sql)
         self._brought = asyncio.get_running_loop().run_in_executor(None, _checkpoint, self._bringing)
+
+    def _settle_arriving(self) -> None:
+        arriving, self._arriving = self._arriving, []
+        try:
+            self._sql.execute("BEGIN IMMEDIATE")
+            came = [self._settle(asked.charges, asked.use) for asked in arriving]
+            self._sql.execute("COMMIT")
+        except sqlite3.Error as problem:
+            with suppress(sqlite3.Error):
+                if self._sql.in_transaction:
+                    self._sql.execute("ROLLBACK")
+            for asked in arriving:
+                if not asked.settled.done():
+                    unavailable = StoreUnavailable(f"SQLite: {problem}")
+                    unavailable.__cause__ = problem
+                    asked.settled.set_exception(unavailable)
+            return
+        for asked, settled in zip(arriving, came, strict=True):
+            if not asked.settled.done():  # whoever asked may have given up
+                asked.settled.set_result(settled)
+        if self._settled >= _CHECKPOINT_EVERY:
+            self._settled = 0
+            self._bring()
 
     def _settle(self, charges: Sequence[Charge], use: TokenUse | None) -> Settled:
         now = since_1970(self._clock())  # now that it is our turn: a time from before it could be older than a count
@@ -129,12 +159,14 @@ class SQLiteStore:
 
     def _sweep(self, now: int) -> None:
         """What a count says that is paid for, and a token that has expired, nobody asks again."""
-        for table, key, end in (("arrival", "key", "tat"), ("token", "token", "expires")):
-            self._sql.execute(
-                f"DELETE FROM {table} WHERE {key} IN "  # noqa: S608 - names of ours
-                f"(SELECT {key} FROM {table} WHERE {end} < ? LIMIT {_SWEEP_ROWS})",
-                (now,),
-            )
+        for table, (key, end) in _SWEPT.items():
+            rows = self._sql.execute(
+                f"SELECT {key}, {end} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT {_SWEEP_ROWS}",  # noqa: S608 - names of ours
+                (self._swept[table],),
+            ).fetchall()
+            self._swept[table] = rows[-1][0] if len(rows) == _SWEEP_ROWS else b""
+            over = [(name,) for name, ends in rows if ends < now]
+            self._sql.executemany(f"DELETE FROM {table} WHERE {key} = ?", over)  # noqa: S608 - names of ours
 
 
 def _checkpoint(sql: sqlite3.Connection) -> int:
