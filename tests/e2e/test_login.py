@@ -57,7 +57,7 @@ def test_claims_are_shown(provider, flow):
     out, err = log_in(provider, flow, "login")
     assert EMAIL in out
     assert provider.issuer in out
-    assert "eyJ" not in out + err
+    assert not re.search(r"eyJ[\w-]*\.", out + err)
 
 
 @FLOWS

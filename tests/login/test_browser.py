@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,7 +42,7 @@ def refused(provider: Provider, says: str, *options: str) -> Result:
     assert result.stdout == ""
     error = result.stderr.rpartition("error: ")[2]
     assert says in error
-    assert "eyJ" not in result.stderr
+    assert not re.search(r"eyJ[\w-]*\.", error)
     return result
 
 
@@ -53,7 +54,7 @@ def test_claims_are_shown_and_the_token_is_not(provider: Provider, person: Perso
     assert result.exit_code == 0, result.stderr
     for shown in ("ada@example.com", provider.url, "sigstore", "email_verified", " UTC)"):
         assert shown in result.stdout
-    assert "eyJ" not in result.output
+    assert not re.search(r"eyJ[\w-]*\.", result.output)
 
 
 def test_token_stands_alone_on_standard_output_for_a_pipe(provider: Provider, person: Person) -> None:
@@ -61,7 +62,7 @@ def test_token_stands_alone_on_standard_output_for_a_pipe(provider: Provider, pe
     assert result.stdout.count(".") == 2
     assert result.stdout.strip() == result.stdout
     assert provider.running.claims(result.stdout)["email"] == "ada@example.com"
-    assert "eyJ" not in result.stderr
+    assert not re.search(r"eyJ[\w-]*\.", result.stderr)
 
 
 def test_request_has_pkce_state_nonce_and_a_redirect_to_loopback(provider: Provider, person: Person) -> None:
