@@ -72,7 +72,7 @@ class Chain:
             for certificate in certificates:  # pyca reads a name when it is asked for
                 _ = certificate.subject, certificate.issuer
             return cls.of(certificates)
-        except (ValueError, x509.InvalidVersion) as problem:
+        except (ValueError, TypeError, x509.InvalidVersion) as problem:
             raise ChainInvalid(f"cannot be read as PEM certificates: {problem}") from problem
 
     @classmethod

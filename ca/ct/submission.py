@@ -195,7 +195,7 @@ def _parse(der: bytes, place: int) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.subject, certificate.issuer, certificate.extensions
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension) as problem:
+    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension) as problem:
         raise SubmissionInvalid(f"certificate {place} of the chain cannot be read: {problem}") from problem
     return certificate
 

@@ -272,6 +272,14 @@ def test_what_is_no_certificate_is_refused_in_every_place(ca: CA, roots, pre: by
             roots.precertificate(chain)
 
 
+def test_a_name_that_no_library_reads_is_refused(ca: CA, roots, pre: bytes) -> None:
+    """A BIT STRING, which is for X.500 unique identifiers alone, and for which pyca has an exception of its own."""
+    tag = pre.index(b"\x55\x04\x0a\x0c") + 3
+    odd = pre[:tag] + b"\x03" + pre[tag + 1 : tag + 2] + b"\x00" + pre[tag + 3 :]
+    with pytest.raises(SubmissionInvalid, match="certificate 1 of the chain cannot be read"):
+        roots.precertificate([odd, *ca.chain.ders])
+
+
 def test_bytes_behind_a_certificate_are_refused(ca: CA, roots, pre: bytes) -> None:
     issuing, root = ca.chain.ders
     for chain in ([pre + b"\0", issuing, root], [pre, issuing + b"\0", root], [pre, issuing, root + b"\0"]):
