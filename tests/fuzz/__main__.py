@@ -1,6 +1,7 @@
 """Fuzz everything that reads what others wrote: `python -m tests.fuzz [TARGET…]`, FUZZ_SECONDS (60) each.
 
-Inputs that found something new are kept in .fuzz/TARGET and are where the next run begins; what broke a property is in
+With FUZZ_RUNS it is that many inputs instead, and the same ones every time, for a gate that says of a commit what it said
+before. Inputs that found something new are kept in .fuzz/TARGET and are where the next run begins; what broke a property is in
 .fuzz/findings. Ends with status 1 if anything did.
 """
 
@@ -21,9 +22,10 @@ from rich.table import Table
 from tests.fuzz.targets import TARGETS
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
+RUNS = int(os.environ.get("FUZZ_RUNS", "0"))
 WORK = Path(".fuzz")
 FINDINGS = WORK / "findings"
-HANG, MEMORY, LONGEST = 5, 1024, 64 * 1024
+HANG, MEMORY, LONGEST = 10, 1024, 64 * 1024
 """Seconds for one input, MiB of the process, bytes of an input: what the server reads at most."""
 
 
@@ -37,7 +39,7 @@ def main() -> None:
         return
     FINDINGS.mkdir(parents=True, exist_ok=True)
     table = Table(
-        "target", "inputs", "inputs/s", "kept", "", title=f"Fuzzed for {SECONDS} s each", title_justify="left"
+        "target", "inputs", "inputs/s", "kept", "", title=f"Fuzzed, {RUNS or SECONDS} {'inputs' if RUNS else 's'} each"
     )
     outputs = {name: fuzz(name) for name in track(names, "fuzzing", console=console, transient=True)}
     for name, run in outputs.items():
@@ -56,7 +58,8 @@ def fuzz(name: str) -> subprocess.CompletedProcess[str]:
     corpus.mkdir(exist_ok=True)
     for seed in TARGETS[name].seeds():
         (corpus / hashlib.sha256(seed).hexdigest()[:40]).write_bytes(seed)
-    command = [sys.executable, "-m", "tests.fuzz.one", name, corpus, f"-max_total_time={SECONDS}", f"-timeout={HANG}"]
+    length = ["-seed=1", f"-runs={RUNS}"] if RUNS else [f"-max_total_time={SECONDS}"]
+    command = [sys.executable, "-m", "tests.fuzz.one", name, corpus, *length, f"-timeout={HANG}"]
     command += [f"-rss_limit_mb={MEMORY}", f"-max_len={LONGEST}", "-print_final_stats=1"]
     command += [f"-artifact_prefix={FINDINGS}/{name}-"]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace", check=False)
